@@ -1,0 +1,140 @@
+"""Everything that a decision may know, as one frozen value. Pure.
+
+A workflow fills it from the database inside the deciding transaction, under the customer's row lock; nothing that is
+not in here can influence a message, so every noun in a "why" can be traced to a field of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, time
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from geoservice.decisions.campaigns import Campaign
+from geoservice.vocabulary import (
+    Channel,
+    EventType,
+    GeofenceKind,
+    MessageState,
+    OsPermission,
+    Purpose,
+    Transition,
+)
+
+
+class ConsentFact(Struct, frozen=True):
+    """The newest record for one purpose. ``since`` is when it was recorded."""
+
+    granted: bool
+    since: datetime
+    notice_version: str
+
+
+class QuietHours(Struct, frozen=True):
+    """Half-open [start, end) in local time; may wrap midnight; start == end means none."""
+
+    start: time
+    end: time
+
+
+class Preferences(Struct, frozen=True):
+    """What the customer set. A topic without an entry is off; a channel without an entry is on."""
+
+    topics: Mapping[str, bool] = {}
+    channels: Mapping[Channel, bool] = {}
+    quiet_hours: QuietHours | None = None
+    daily_cap: Annotated[int, Meta(ge=0)] | None = None
+    comfort_level: Annotated[int, Meta(ge=1, le=3)] = 2
+    snooze_until: datetime | None = None
+    timezone: str | None = None
+
+
+class RetailerDefaults(Struct, frozen=True):
+    """The retailer's rules that hold for every campaign."""
+
+    daily_cap: int = 2
+    quiet_hours: QuietHours | None = QuietHours(time(21), time(8))
+    min_gap_s: int = 2 * 3600
+    cooldown_s: int = 7 * 86400
+    per_visit: int = 1
+
+
+class CustomerFacts(Struct, frozen=True):
+    """The person, as far as messages may depend on her."""
+
+    timezone: str
+    """IANA zone in force: preferences, else customer, else device, else store."""
+    locale: str | None = None
+    birth_year: int | None = None
+    os_permission: OsPermission = OsPermission.UNKNOWN
+
+
+class StoreFacts(Struct, frozen=True):
+    """The store that the geofence belongs to."""
+
+    store_id: str
+    name: str
+    timezone: str
+    opening_hours: str | None = None
+    """OSM opening_hours syntax; None when not on record."""
+
+
+class GeofenceFacts(Struct, frozen=True):
+    """The geofence that the device entered or left."""
+
+    geofence_id: str
+    name: str
+    kind: GeofenceKind
+    tags: tuple[str, ...] = ()
+
+
+class ContextEvent(Struct, frozen=True):
+    """One thing she did, from the app, the web shop or the till."""
+
+    type: EventType
+    occurred_at: datetime
+    product_id: str | None = None
+    category: str | None = None
+    store_id: str | None = None
+
+
+class Slot(Struct, frozen=True):
+    """A message of this customer that exists already, in any state. Its row is her cap slot.
+
+    ``reserved_at`` is when it was decided, ``accepted_at`` when the provider took it, ``expires_at`` when it would
+    have been too late to send it.
+    """
+
+    message_id: str
+    campaign_id: str
+    topic: str
+    state: MessageState
+    reserved_at: datetime
+    expires_at: datetime
+    accepted_at: datetime | None = None
+    store_id: str | None = None
+    geofence_id: str | None = None
+    visit_id: str | None = None
+
+
+class Facts(Struct, frozen=True):
+    """One transition, one customer, and everything that bears on saying something about it."""
+
+    transition: Transition
+    geofence: GeofenceFacts
+    store: StoreFacts | None
+    visit_id: str | None
+    customer: CustomerFacts
+    consents: Mapping[Purpose, ConsentFact]
+    preferences: Preferences
+    events: tuple[ContextEvent, ...]
+    """Of the longest window that any listening campaign asks for, newest first."""
+    slots: tuple[Slot, ...]
+    """Messages of the longest window that any limit asks for, newest first."""
+    campaigns: tuple[Campaign, ...]
+    """The campaigns that listen to this transition."""
+    retailer: RetailerDefaults = RetailerDefaults()
+    fast_at: datetime | None = None
+    """When the device was last seen faster than walking or cycling allows (7 m/s)."""

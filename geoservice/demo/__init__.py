@@ -1,0 +1,1 @@
+"""The shoe story, told over HTTP against a running service."""

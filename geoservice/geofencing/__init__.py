@@ -1,0 +1,1 @@
+"""Where is the device, and what changed? Pure: no I/O, no clock."""

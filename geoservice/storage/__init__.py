@@ -1,0 +1,1 @@
+"""PostgreSQL through asyncpg: named SQL, migrations, the embedded server."""
