@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-# Identifiers ------------------------------------------------------------------------------------------------------
+# Identifiers ------------------------------------------------------------------------------------------------
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")]
 """Ids of devices, stores, geofences, campaigns, products, events."""
@@ -29,13 +29,13 @@ Instant = Annotated[datetime, Meta(tz=True)]
 """RFC 3339 with an offset; a time without one is refused, since nobody can know what it means."""
 
 
-# Observations -----------------------------------------------------------------------------------------------------
+# Observations -----------------------------------------------------------------------------------------------
 
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 
 
-class Fix(Struct, frozen=True, tag="location"):
+class Fix(Struct, frozen=True, tag="location", forbid_unknown_fields=True):
     """A position as the phone reports it. ``accuracy_m`` is the radius that holds 68 % of the error.
 
     ``speed_mps`` and ``course_deg`` below zero mean unknown, as several SDKs write it.
@@ -56,7 +56,7 @@ class Fix(Struct, frozen=True, tag="location"):
 Rssi = Annotated[int, Meta(ge=-127, le=127)]
 
 
-class IBeaconSighting(Struct, frozen=True, tag="ibeacon", tag_field="protocol"):
+class IBeaconSighting(Struct, frozen=True, tag="ibeacon", tag_field="protocol", forbid_unknown_fields=True):
     """One received iBeacon advertisement."""
 
     uuid: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
@@ -66,7 +66,7 @@ class IBeaconSighting(Struct, frozen=True, tag="ibeacon", tag_field="protocol"):
     tx_power_dbm: Rssi | None = None
 
 
-class EddystoneSighting(Struct, frozen=True, tag="eddystone-uid", tag_field="protocol"):
+class EddystoneSighting(Struct, frozen=True, tag="eddystone-uid", tag_field="protocol", forbid_unknown_fields=True):
     """One received Eddystone-UID frame; ``tx_power_dbm`` is given at 0 m."""
 
     namespace: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{20}$")]
@@ -75,7 +75,7 @@ class EddystoneSighting(Struct, frozen=True, tag="eddystone-uid", tag_field="pro
     tx_power_dbm: Rssi | None = None
 
 
-class BeaconSightings(Struct, frozen=True, tag="beacons"):
+class BeaconSightings(Struct, frozen=True, tag="beacons", forbid_unknown_fields=True):
     """What one BLE scan window heard."""
 
     recorded_at: Instant
@@ -91,7 +91,7 @@ class OsEvent(StrEnum):
     DWELL = "dwell"
 
 
-class OsTransition(Struct, frozen=True, tag="transition"):
+class OsTransition(Struct, frozen=True, tag="transition", forbid_unknown_fields=True):
     """A geofence event from the phone's operating system."""
 
     recorded_at: Instant
@@ -115,7 +115,7 @@ class Ignored(StrEnum):
     MOCK = "mock"
 
 
-# Places and transitions -------------------------------------------------------------------------------------------
+# Places and transitions -------------------------------------------------------------------------------------
 
 
 class GeofenceKind(StrEnum):
@@ -167,7 +167,7 @@ class Transition(Struct, frozen=True):
     speed_mps: float | None = None
 
 
-# Customers --------------------------------------------------------------------------------------------------------
+# Customers --------------------------------------------------------------------------------------------------
 
 
 class Platform(StrEnum):
@@ -224,7 +224,7 @@ class Role(StrEnum):
     OFFICER = "officer"
 
 
-# Messages ---------------------------------------------------------------------------------------------------------
+# Messages ---------------------------------------------------------------------------------------------------
 
 
 class MessageState(StrEnum):

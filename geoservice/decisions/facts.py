@@ -1,7 +1,7 @@
 """Everything that a decision may know, as one frozen value. Pure.
 
-A workflow fills it from the database inside the deciding transaction, under the customer's row lock; nothing that is
-not in here can influence a message, so every noun in a "why" can be traced to a field of this file.
+A workflow fills it from the database inside the deciding transaction, under the customer's row lock; nothing
+that is not in here can influence a message, so every noun in a "why" can be traced to a field of this file.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class CustomerFacts(Struct, frozen=True):
     locale: str | None = None
     birth_year: int | None = None
     os_permission: OsPermission = OsPermission.UNKNOWN
+    push_reachable: bool = True
+    """Whether the device that moved has a push token or installation id."""
 
 
 class StoreFacts(Struct, frozen=True):
@@ -103,8 +105,8 @@ class ContextEvent(Struct, frozen=True):
 class Slot(Struct, frozen=True):
     """A message of this customer that exists already, in any state. Its row is her cap slot.
 
-    ``reserved_at`` is when it was decided, ``accepted_at`` when the provider took it, ``expires_at`` when it would
-    have been too late to send it.
+    ``reserved_at`` is when it was decided, ``accepted_at`` when the provider took it, ``expires_at`` when it
+    would have been too late to send it.
     """
 
     message_id: str

@@ -1,0 +1,154 @@
+"""Routes of the customer: consents, preferences, and the messages with their why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from geoservice.api import schemas
+from geoservice.api.mobile import refuse_unknown_zone
+from geoservice.api.routing import Call, Route, answer
+from geoservice.decisions.facts import Preferences
+from geoservice.errors import ErrorDetail, Invalid, NotFound
+from geoservice.vocabulary import Purpose, to_jsonable
+from geoservice.workflows import customers
+
+_consent_body = msgspec.json.Decoder(schemas.ConsentBody)
+_preferences_body = msgspec.json.Decoder(schemas.PreferencesBody)
+
+
+async def get_consents(call: Call) -> web.Response:
+    """List every purpose with the record in force; one that was never answered is not granted."""
+    rows = {row["purpose"]: row for row in await customers.consents(call.services.database, call.customer_id)}
+    items = [
+        schemas.as_json(rows[purpose.value]) if purpose.value in rows else {"purpose": purpose.value, "granted": False}
+        for purpose in Purpose
+    ]
+    return answer({"items": items})
+
+
+async def put_consent(call: Call) -> web.Response:
+    """Give or withdraw one consent. It holds when this answers."""
+    try:
+        purpose = Purpose(call.request.match_info["purpose"])
+    except ValueError:
+        raise NotFound("There is no such purpose.") from None
+    body = await call.body(_consent_body)
+    change = customers.ConsentChange(**msgspec.structs.asdict(body))
+    at = call.services.clock.now()
+    withdrawn = await customers.record_consent(call.services.database, call.customer_id, purpose, change, at)
+    return answer(
+        {
+            "purpose": purpose.value,
+            "granted": change.granted,
+            "notice_version": change.notice_version,
+            "recorded_at": at,
+            "cancelled": withdrawn.cancelled,
+            "in_flight": withdrawn.in_flight,
+        }
+    )
+
+
+async def get_preferences(call: Call) -> web.Response:
+    """Give the settings in force."""
+    preferences, version = await customers.preferences(call.services.database, call.customer_id)
+    return answer(write_preferences(preferences), headers={"ETag": f'"{version}"'})
+
+
+async def patch_preferences(call: Call) -> web.Response:
+    """Change some settings; what waits and is no longer wanted is cancelled."""
+    body = await call.body(_preferences_body)
+    ceiling = call.services.settings.default_daily_cap
+    if isinstance(body.daily_cap, int) and body.daily_cap > ceiling:
+        detail = ErrorDetail("daily_cap", "above_ceiling", f"at most {ceiling}; you can only lower it")
+        raise Invalid("More than the retailer sends to anybody.", details=[detail])
+    if isinstance(body.timezone, str):
+        refuse_unknown_zone(body.timezone)
+    patch: dict[str, Any] = msgspec.to_builtins(body)
+    preferences, version, withdrawn = await customers.change_preferences(
+        call.services.database, call.customer_id, patch, call.services.clock.now()
+    )
+    return answer(
+        write_preferences(preferences) | {"cancelled": withdrawn.cancelled, "in_flight": withdrawn.in_flight},
+        headers={"ETag": f'"{version}"'},
+    )
+
+
+def write_preferences(preferences: Preferences) -> dict[str, Any]:
+    """Write settings as they are sent: wall-clock times in hours and minutes."""
+    body = to_jsonable(preferences)
+    assert isinstance(body, dict)  # noqa: S101 - a struct becomes a dict
+    if (quiet := preferences.quiet_hours) is not None:
+        body["quiet_hours"] = {"start": f"{quiet.start:%H:%M}", "end": f"{quiet.end:%H:%M}"}
+    return body
+
+
+class _MessagesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    limit: int = 50
+    before: str | None = None
+
+
+async def get_messages(call: Call) -> web.Response:
+    """List messages, newest first, each with its why."""
+    query = call.query(_MessagesQuery)
+    limit = min(max(query.limit, 1), 200)
+    before, before_id = _cursor(query.before)
+    rows = await customers.messages(
+        call.services.database, call.customer_id, limit=limit + 1, before=before, before_id=before_id
+    )
+    body: dict[str, Any] = {"items": [_write_message(row) for row in rows[:limit]]}
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        body["next"] = f"{last['reserved_at'].isoformat()},{last['message_id']}"
+    return answer(body)
+
+
+def _cursor(text: str | None) -> tuple[datetime | None, str]:
+    if text is None:
+        return None, ""
+    instant, _, message_id = text.partition(",")
+    try:
+        before = datetime.fromisoformat(instant.replace(" ", "+"))
+    except ValueError:
+        raise Invalid("before must be the next of an earlier page.") from None
+    if before.tzinfo is None:
+        raise Invalid("before must be the next of an earlier page.")
+    return before, message_id
+
+
+async def get_message(call: Call) -> web.Response:
+    """Give one message with its why."""
+    return answer(_write_message(await customers.message(call.services.database, call.customer_id, call.id())))
+
+
+def _write_message(row: Any) -> dict[str, Any]:
+    payload = row["payload"]
+    return {
+        "id": row["message_id"],
+        "campaign_id": row["campaign_id"],
+        "topic": row["topic"],
+        "channel": row["channel"],
+        "state": row["state"],
+        "at": row["reserved_at"],
+        "accepted_at": row["accepted_at"],
+        "expires_at": row["expires_at"],
+        "store_id": row["store_id"],
+        "title": payload["title"],
+        "body": payload["body"],
+        "deep_link": payload.get("deep_link"),
+        "image_url": payload.get("image_url"),
+        "why": row["why"],
+    }
+
+
+ROUTES: Final = (
+    Route("GET", "/v1/me/consents", get_consents),
+    Route("PUT", "/v1/me/consents/{purpose}", put_consent),
+    Route("GET", "/v1/me/preferences", get_preferences),
+    Route("PATCH", "/v1/me/preferences", patch_preferences),
+    Route("GET", "/v1/me/messages", get_messages),
+    Route("GET", "/v1/me/messages/{id}", get_message),
+)

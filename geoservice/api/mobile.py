@@ -1,0 +1,126 @@
+"""Routes of the retailer's app: devices, pings, events."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from geoservice.api import schemas
+from geoservice.api.routing import Call, Route, answer
+from geoservice.errors import ErrorDetail, Invalid
+from geoservice.geofencing.presence import DeviceTrack
+from geoservice.vocabulary import Fix, Observation, to_jsonable
+from geoservice.workflows import customers
+from geoservice.workflows.publishing import is_zone
+
+_device_body = msgspec.json.Decoder(schemas.DeviceBody)
+_decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
+
+_NOT_YET: Final = ErrorDetail("type", "unsupported_observation", "only location fixes are matched so far")
+
+
+async def put_device(call: Call) -> web.Response:
+    """Register a phone, and the push token by which this customer is reached on it."""
+    device_id = call.id()
+    body = await call.body(_device_body)
+    refuse_unknown_zone(body.timezone)
+    if body.push_token is None and body.fid is None:
+        detail = ErrorDetail("push_token", "missing", "send push_token, fid or both")
+        raise Invalid("Without an address the phone cannot be reached.", details=[detail])
+    registration = customers.Registration(**msgspec.structs.asdict(body))
+    services = call.services
+    await customers.register_device(
+        services.database, (call.customer_id, device_id), registration, services.clock.now()
+    )
+    return answer({"device_id": device_id, "registered": True})
+
+
+async def delete_device(call: Call) -> web.Response:
+    """Sign out on a phone."""
+    services = call.services
+    await customers.remove_device(services.database, (call.customer_id, call.id()), services.clock.now())
+    return web.Response(status=204)
+
+
+async def post_pings(call: Call) -> web.Response:
+    """Take observations; the answer comes when they are durable."""
+    envelope, items, bad = schemas.pings.decode(await call.raw_body())
+    fixes, others = split(items)
+    receipt = await call.services.ingest.submit((call.customer_id, envelope.device_id), fixes)
+    return answer(
+        {
+            "accepted": receipt.accepted,
+            "duplicates": receipt.duplicates,
+            "ignored": [{"index": index, "reason": reason.value} for index, reason in sorted(receipt.ignored)],
+            "rejected": schemas.rejected([*bad, *others, *receipt.rejected]),
+        },
+        status=202,
+    )
+
+
+def split(
+    items: list[tuple[int, Observation]],
+) -> tuple[list[tuple[int, Fix]], schemas.Rejections]:
+    """Part the fixes from the kinds of observation that nothing is done with yet."""
+    fixes = [(index, item) for index, item in items if type(item) is Fix]
+    if len(fixes) == len(items):
+        return fixes, []
+    return fixes, [(index, _NOT_YET) for index, item in items if type(item) is not Fix]
+
+
+async def post_events(call: Call) -> web.Response:
+    """Take what the customer did in the app."""
+    return await take_events(call, call.customer_id, source="app")
+
+
+async def take_events(call: Call, customer_id: str, *, source: str) -> web.Response:
+    """Store events of one customer, each once."""
+    _, items, bad = schemas.events.decode(await call.raw_body())
+    at = call.services.clock.now()
+    good = []
+    for index, item in items:
+        if item.occurred_at > at + customers.EVENT_TOLERANCE:
+            words = "occurred_at is more than 2 minutes ahead of the server's clock"
+            bad.append((index, ErrorDetail("occurred_at", "in_the_future", words)))
+        else:
+            good.append(customers.Event(**msgspec.structs.asdict(item)))
+    new = await customers.record_events(call.services.database, customer_id, good, source, at)
+    return answer({"accepted": new, "duplicates": len(good) - new, "rejected": schemas.rejected(bad)}, status=202)
+
+
+async def get_presence(call: Call) -> web.Response:
+    """Tell app developers where the service believes the customer's phones are, by name, without coordinates."""
+    snapshot = call.services.directory.snapshot
+    items = []
+    for row in await customers.presence(call.services.database, call.customer_id):
+        track = DeviceTrack() if row["track"] is None else _decode_track(row["track"])
+        for presence in track.presences:
+            fence = snapshot.fence(presence.geofence_id)
+            items.append(
+                {
+                    "device_id": row["device_id"],
+                    "geofence_id": presence.geofence_id,
+                    "name": fence.name if fence else None,
+                    "kind": fence.kind.value if fence else None,
+                    "state": presence.state.value,
+                }
+            )
+    return answer({"items": to_jsonable(items)})
+
+
+def refuse_unknown_zone(name: str | None) -> None:
+    """Raise Invalid unless the zone exists, or none is given."""
+    if name is not None and not is_zone(name):
+        detail = ErrorDetail("timezone", "unknown_timezone", "must be an IANA time zone")
+        raise Invalid("This time zone is not known.", details=[detail])
+
+
+ROUTES: Final = (
+    Route("PUT", "/v1/devices/{id}", put_device),
+    Route("DELETE", "/v1/devices/{id}", delete_device),
+    Route("POST", "/v1/pings", post_pings, body_max=schemas.PINGS_BODY),
+    Route("POST", "/v1/events", post_events, body_max=schemas.EVENTS_BODY),
+    Route("GET", "/v1/me/presence", get_presence),
+)

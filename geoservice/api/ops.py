@@ -1,0 +1,271 @@
+"""Routes of store operations, servers and support."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from geoservice.api import schemas
+from geoservice.api.mobile import refuse_unknown_zone, take_events
+from geoservice.api.problems import refuse_malformed
+from geoservice.api.routing import Call, Route, answer
+from geoservice.decisions.campaigns import CampaignSpec, CampaignState
+from geoservice.decisions.reasons import REASONS, Reason
+from geoservice.errors import Forbidden, NotFound
+from geoservice.geofencing.geofence import to_feature
+from geoservice.vocabulary import Role
+from geoservice.workflows import customers, operating, publishing
+from geoservice.workflows.directory import load_geofences, load_stores
+
+OPS: Final = frozenset({Role.OPS})
+SERVER: Final = frozenset({Role.SERVER})
+READERS: Final = frozenset({Role.OPS, Role.SUPPORT, Role.OFFICER})
+
+_store_body = msgspec.json.Decoder(publishing.StoreBody)
+_campaign_body = msgspec.json.Decoder(CampaignSpec)
+_customer_body = msgspec.json.Decoder(schemas.CustomerBody)
+
+
+# Stores -----------------------------------------------------------------------------------------------------
+
+
+async def put_store(call: Call) -> web.Response:
+    """Create or replace a store."""
+    body = await call.body(_store_body)
+    store = await publishing.save_store(call.services.database, call.id(), body, call.services.clock.now())
+    return answer(_write_store(store))
+
+
+async def get_stores(call: Call) -> web.Response:
+    """List every store."""
+    async with call.services.database.connection() as connection:
+        stores = await load_stores(connection)
+    return answer({"items": [_write_store(store) for store in stores.values()]})
+
+
+async def get_store(call: Call) -> web.Response:
+    """Give one store."""
+    async with call.services.database.connection() as connection:
+        store = (await load_stores(connection)).get(call.id())
+    if store is None:
+        raise NotFound("There is no such store.")
+    return answer(_write_store(store))
+
+
+def _write_store(store: Any) -> dict[str, Any]:
+    body = {key: value for key, value in asdict(store).items() if value is not None}
+    return {"id": body.pop("store_id"), **body}
+
+
+# Geofences --------------------------------------------------------------------------------------------------
+
+
+async def import_geofences(call: Call) -> web.Response:
+    """Publish a FeatureCollection, or say what is wrong with it and change nothing."""
+    query = call.query(schemas.ImportQuery)
+    document = _load(await call.raw_body())
+    report = await publishing.import_geofences(
+        call.services.database,
+        document,
+        mode="replace" if query.mode == "replace" else "merge",
+        dry_run=query.dry_run,
+        actor=call.actor.name,
+        at=call.services.clock.now(),
+    )
+    return answer(report.jsonable() | {"dry_run": query.dry_run})
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise refuse_malformed() from None
+
+
+async def get_geofences(call: Call) -> web.Response:
+    """Give all geofences as one FeatureCollection."""
+    async with call.services.database.connection() as connection:
+        fences = await load_geofences(connection)
+    return answer({"type": "FeatureCollection", "features": [to_feature(fence) for fence in fences]})
+
+
+async def get_geofence(call: Call) -> web.Response:
+    """Give one geofence as a Feature."""
+    wanted = call.id()
+    async with call.services.database.connection() as connection:
+        fences = await load_geofences(connection)
+    fence = next((fence for fence in fences if fence.geofence_id == wanted), None)
+    if fence is None:
+        raise NotFound("There is no such geofence.")
+    return answer(to_feature(fence))
+
+
+async def put_geofence(call: Call) -> web.Response:
+    """Create or replace one geofence; the id in the path is its id."""
+    feature = _load(await call.raw_body())
+    if isinstance(feature, dict):
+        properties = feature.get("properties")
+        feature = feature | {
+            "id": call.id(),
+            "properties": (properties if isinstance(properties, dict) else {}) | {"id": call.id()},
+        }
+    report = await publishing.import_geofences(
+        call.services.database,
+        {"type": "FeatureCollection", "features": [feature]},
+        mode="merge",
+        dry_run=False,
+        actor=call.actor.name,
+        at=call.services.clock.now(),
+    )
+    return answer(report.jsonable())
+
+
+async def delete_geofence(call: Call) -> web.Response:
+    """Remove one geofence."""
+    services = call.services
+    await publishing.delete_geofence(services.database, call.id(), call.actor.name, services.clock.now())
+    return web.Response(status=204)
+
+
+async def get_versions(call: Call) -> web.Response:
+    """List publications of geofences, newest first."""
+    rows = await publishing.versions(call.services.database, 1_000)
+    return answer({"items": [schemas.as_json(row) for row in rows]})
+
+
+# Campaigns --------------------------------------------------------------------------------------------------
+
+
+async def put_campaign(call: Call) -> web.Response:
+    """Create a campaign or its next version; all that is wrong with it is said at once."""
+    spec = await call.body(_campaign_body)
+    return answer(await publishing.save_campaign(call.services.database, call.id(), spec, call.services.clock.now()))
+
+
+async def get_campaigns(call: Call) -> web.Response:
+    """List every campaign in its newest version."""
+    return answer({"items": await publishing.campaigns(call.services.database)})
+
+
+async def get_campaign(call: Call) -> web.Response:
+    """Give one campaign in its newest version."""
+    return answer(await publishing.campaign(call.services.database, call.id()))
+
+
+async def pause_campaign(call: Call) -> web.Response:
+    """Silence a campaign."""
+    return await _set_state(call, CampaignState.PAUSED)
+
+
+async def resume_campaign(call: Call) -> web.Response:
+    """Let a campaign speak again."""
+    return await _set_state(call, CampaignState.LIVE)
+
+
+async def _set_state(call: Call, state: CampaignState) -> web.Response:
+    services = call.services
+    return answer(await publishing.set_campaign_state(services.database, call.id(), state, services.clock.now()))
+
+
+# Customers, from the shop's servers -------------------------------------------------------------------------
+
+
+async def put_customer(call: Call) -> web.Response:
+    """Note what the shop knows of a customer."""
+    body = await call.body(_customer_body)
+    refuse_unknown_zone(body.timezone)
+    customer_id = call.customer_in_path()
+    await customers.update_customer(
+        call.services.database, customer_id, call.services.clock.now(), **msgspec.structs.asdict(body)
+    )
+    return answer({"id": customer_id, "stored": True})
+
+
+async def post_customer_events(call: Call) -> web.Response:
+    """Take what a customer did in the web shop or at the till."""
+    return await take_events(call, call.customer_in_path(), source=call.actor.name)
+
+
+# Looking up -------------------------------------------------------------------------------------------------
+
+
+async def get_transitions(call: Call) -> web.Response:
+    """List transitions; of one customer only with a reason."""
+    query = call.query(schemas.TransitionsQuery)
+    await _permit(call, "read transitions", query.customer_id, names_one=query.device_id is not None)
+    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
+    rows = await operating.transitions(call.services.database, **filters)
+    hidden = _hidden(call, query.customer_id)
+    return answer(schemas.page(rows, query.limit, lambda row: _write_transition(row, hidden)))
+
+
+def _write_transition(row: Any, hidden: frozenset[str]) -> dict[str, Any]:
+    body = schemas.as_json(row, without=hidden | {"seq"})
+    return {"id": body.pop("transition_id"), **body}
+
+
+async def get_decisions(call: Call) -> web.Response:
+    """List decisions; of one customer only with a reason."""
+    query = call.query(schemas.DecisionsQuery)
+    await _permit(call, "read decisions", query.customer_id)
+    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
+    rows = await operating.decisions(call.services.database, **filters)
+    hidden = _hidden(call, query.customer_id)
+    return answer(schemas.page(rows, query.limit, lambda row: write_decision(row, hidden)))
+
+
+async def get_decision(call: Call) -> web.Response:
+    """Give one decision with every check, and what became of its message."""
+    row = await operating.decision(call.services.database, call.id())
+    if row is None:
+        raise NotFound("There is no such decision.")
+    await call.looks_at("read decision", row["customer_id"], row["decision_id"])
+    return answer(write_decision(row))
+
+
+def write_decision(row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Write a decision: the reason in words beside its code."""
+    body = schemas.as_json(row, without=hidden | {"seq"})
+    reason = body.get("reason")
+    words = {"sentence": REASONS[Reason(reason)].ops} if reason in set(Reason) else {}
+    return {"id": body.pop("decision_id"), **body, "reason": reason, **words}
+
+
+async def _permit(call: Call, action: str, customer_id: str | None, *, names_one: bool = False) -> None:
+    if customer_id is not None:
+        await call.looks_at(action, customer_id)
+    elif names_one:
+        raise Forbidden("A device is somebody's: name its customer_id too.", code="customer_id_missing")
+
+
+def _hidden(call: Call, customer_id: str | None) -> frozenset[str]:
+    """Whoever did not ask for one customer, with a reason, is told nobody's name."""
+    named = customer_id is not None or call.actor.key_id is None
+    return frozenset() if named else frozenset({"customer_id", "device_id"})
+
+
+ROUTES: Final = (
+    Route("PUT", "/v1/stores/{id}", put_store, OPS),
+    Route("GET", "/v1/stores", get_stores, OPS),
+    Route("GET", "/v1/stores/{id}", get_store, OPS),
+    Route("POST", "/v1/geofences/import", import_geofences, OPS, schemas.UPLOAD_BODY),
+    Route("GET", "/v1/geofences", get_geofences, OPS),
+    Route("GET", "/v1/geofences/versions", get_versions, OPS),
+    Route("GET", "/v1/geofences/{id}", get_geofence, OPS),
+    Route("PUT", "/v1/geofences/{id}", put_geofence, OPS),
+    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS),
+    Route("PUT", "/v1/campaigns/{id}", put_campaign, OPS),
+    Route("GET", "/v1/campaigns", get_campaigns, OPS),
+    Route("GET", "/v1/campaigns/{id}", get_campaign, OPS),
+    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS),
+    Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS),
+    Route("PUT", "/v1/customers/{id}", put_customer, SERVER),
+    Route("POST", "/v1/customers/{id}/events", post_customer_events, SERVER, schemas.EVENTS_BODY),
+    Route("GET", "/v1/transitions", get_transitions, READERS),
+    Route("GET", "/v1/decisions", get_decisions, READERS),
+    Route("GET", "/v1/decisions/{id}", get_decision, READERS),
+)

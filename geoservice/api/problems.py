@@ -1,0 +1,111 @@
+"""Errors as ``application/problem+json`` (RFC 9457), with a stable ``code`` and places in the body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import orjson
+import structlog
+from aiohttp import web
+
+from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError, Unavailable
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def problem(status: int, code: str, title: str, detail: str, **extra: Any) -> web.Response:
+    """Build a problem document."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **extra}
+    return web.Response(status=status, body=orjson.dumps(body), content_type=CONTENT_TYPE)
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem document; the unexpected ones are logged and say nothing."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return _request_problem(error)
+    except Unavailable as error:
+        response = problem(503, error.code, "Not available right now", error.detail)
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
+    except web.HTTPException as error:
+        return _http_problem(error)
+    except Exception:  # noqa: BLE001 - the last resort; it is logged with its traceback
+        _log.exception("request_failed", route=_route(request))
+        return problem(
+            500,
+            "internal_error",
+            "Something went wrong here",
+            "The error has been logged; trying again may work.",
+        )
+
+
+def _request_problem(error: RequestError) -> web.Response:
+    extra: dict[str, Any] = dict(error.extra)
+    if error.details:
+        extra["errors"] = msgspec.to_builtins(error.details)
+    response = problem(error.status, error.problem_code, error.title, error.detail, **extra)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _http_problem(error: web.HTTPException) -> web.Response:
+    """Problems that aiohttp finds itself: unknown route, wrong method, too large, redirects stay as they are."""
+    status = HTTPStatus(error.status)
+    if status < HTTPStatus.BAD_REQUEST:
+        raise error
+    code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(status, "bad_request")
+    response = problem(status, code, status.phrase, status.description or status.phrase)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "unknown"
+
+
+def detail_of(error: msgspec.ValidationError, prefix: str = "") -> ErrorDetail:
+    """Translate msgspec's message into path, code and words; it never quotes the value."""
+    match = _AT.match(str(error))
+    assert match is not None  # noqa: S101 - the pattern matches every text
+    path = (prefix + (match["path"] or "")).lstrip(".")
+    return ErrorDetail(path, _code_of(match["what"]), match["what"])
+
+
+def _code_of(what: str) -> str:
+    for words, code in (
+        ("missing required field", "missing"),
+        ("unknown field", "unknown_field"),
+        ("Invalid enum value", "unknown_value"),
+        ("Invalid value", "unknown_value"),
+        ("of length", "length"),
+        ("matching regex", "pattern"),
+        ("timezone", "timezone"),
+    ):
+        if words in what:
+            return code
+    return "out_of_range" if re.search(r"[<>]=? |[<>]=?-?\d", what) else "type"
+
+
+def refuse_invalid(error: msgspec.ValidationError) -> Invalid:
+    """Build the 422 for a body that is JSON but not what the route takes."""
+    return Invalid("The body is not what this route takes.", details=[detail_of(error)])
+
+
+def refuse_malformed() -> MalformedBody:
+    """Build the 400 for a body that is no JSON."""
+    return MalformedBody("The body is not valid JSON.", code="malformed_json")

@@ -1,0 +1,172 @@
+"""The route table: method, path, handler, and who may call. One guard stands before every handler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from geoservice.api.auth import ApiKeys, CustomerTokens
+from geoservice.api.problems import refuse_invalid, refuse_malformed
+from geoservice.clock import Clock
+from geoservice.config import Settings
+from geoservice.errors import Forbidden, Invalid, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
+from geoservice.storage.database import Database
+from geoservice.vocabulary import CustomerId, Id, Role
+from geoservice.workflows.directory import Directory
+from geoservice.workflows.ingest import Ingest
+from geoservice.workflows.operating import Actor, audit
+
+SMALL_BODY: Final = 256 * 1024
+"""Bytes; what a form or a single thing needs. Routes that take batches or uploads say more."""
+
+Body = TypeVar("Body")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers work with."""
+
+    settings: Settings
+    database: Database
+    directory: Directory
+    ingest: Ingest
+    clock: Clock
+    tokens: CustomerTokens
+    keys: ApiKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table. ``roles`` is None for a customer's route, empty for a public one."""
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[web.StreamResponse]]
+    roles: frozenset[Role] | None = None
+    body_max: int = SMALL_BODY
+
+
+@dataclass(slots=True)
+class Call:
+    """One authenticated request."""
+
+    request: web.Request
+    services: Services
+    route: Route
+    customer_id: str = ""
+    actor: Actor = Actor("nobody", frozenset())  # noqa: RUF009 - frozen
+
+    async def raw_body(self) -> bytes:
+        """Read the body, as much as the route takes."""
+        request = self.request
+        if request.content_type not in {
+            "application/json",
+            "application/geo+json",
+            "application/octet-stream",
+        }:
+            raise UnsupportedMedia("Send application/json.")
+        if (request.content_length or 0) > self.route.body_max:
+            raise TooLarge(f"This route takes at most {self.route.body_max} bytes.")
+        body = await request.read()
+        if len(body) > self.route.body_max:
+            raise TooLarge(f"This route takes at most {self.route.body_max} bytes.")
+        return body
+
+    async def body(self, decoder: msgspec.json.Decoder[Body]) -> Body:
+        """Read and check the body against a type."""
+        return decode(decoder, await self.raw_body())
+
+    def id(self, name: str = "id") -> str:
+        """Give an id from the path; one that cannot exist is not found."""
+        try:
+            return msgspec.convert(self.request.match_info[name], Id)
+        except msgspec.ValidationError:
+            raise NotFound("There is no such thing.") from None
+
+    def customer_in_path(self) -> str:
+        """Give the customer id from the path, on routes of servers and operations."""
+        try:
+            return msgspec.convert(self.request.match_info["id"], CustomerId)
+        except msgspec.ValidationError:
+            raise Invalid("Customer ids have 1 to 128 characters from A-Za-z0-9._:-|@.") from None
+
+    def query(self, kind: type[Body]) -> Body:
+        """Check the query string against a type."""
+        try:
+            return msgspec.convert(dict(self.request.query), kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise refuse_invalid(error) from None
+
+    async def looks_at(self, action: str, customer_id: str | None, subject: str | None = None) -> None:
+        """Put on record that one customer's data are read; needs a role for it, and a reason."""
+        reason = self.request.headers.get("Access-Reason")
+        if self.actor.key_id is not None:
+            if self.actor.roles.isdisjoint({Role.SUPPORT, Role.OFFICER}):
+                raise Forbidden("One customer's records are for the roles support and officer.")
+            if not (reason or "").strip():
+                raise Forbidden(
+                    "Say why in the header Access-Reason; it is put on record.", code="access_reason_missing"
+                )
+        await audit(
+            self.services.database,
+            self.actor,
+            action,
+            self.services.clock.now(),
+            customer_id=customer_id,
+            subject=subject,
+            reason=reason,
+        )
+
+
+def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+    """Check a body against a type: 400 if it is no JSON, 422 if it is another."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise refuse_invalid(error) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise refuse_malformed() from None
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Write a JSON answer."""
+    return web.Response(
+        body=orjson.dumps(value, option=orjson.OPT_UTC_Z),
+        status=status,
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Put the check of who calls before a handler."""
+
+    async def public(request: web.Request) -> web.StreamResponse:
+        return await route.handler(Call(request, services, route))
+
+    async def customers(request: web.Request) -> web.StreamResponse:
+        customer_id = services.tokens.customer(_bearer(request))
+        return await route.handler(Call(request, services, route, customer_id))
+
+    async def operators(request: web.Request) -> web.StreamResponse:
+        actor = await services.keys.actor(_bearer(request))
+        if actor.roles.isdisjoint(route.roles or ()):
+            needed = " or ".join(sorted(role.value for role in route.roles or ()))
+            raise Forbidden(f"This needs an API key with the role {needed}.")
+        return await route.handler(Call(request, services, route, actor=actor))
+
+    if route.roles is None:
+        return customers
+    return operators if route.roles else public
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credentials:
+        raise Unauthenticated("Send Authorization: Bearer with a token or an API key.")
+    return credentials.strip()

@@ -1,0 +1,224 @@
+"""What goes over the wire: the bodies that are checked, and lists in which one bad item costs no good one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, time
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from geoservice.api.problems import detail_of
+from geoservice.api.routing import decode
+from geoservice.errors import ErrorDetail
+from geoservice.vocabulary import (
+    Category,
+    Channel,
+    EventType,
+    Id,
+    Instant,
+    Observation,
+    OsPermission,
+    Platform,
+)
+
+PINGS_MAX: Final = 5_000
+PINGS_BODY: Final = 2 * 1024 * 1024
+EVENTS_MAX: Final = 1_000
+EVENTS_BODY: Final = 512 * 1024
+UPLOAD_BODY: Final = 256 * 1024 * 1024
+
+Zone = Annotated[str, Meta(min_length=1, max_length=64)]
+ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class DeviceBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``PUT /v1/devices/{device_id}``."""
+
+    platform: Platform
+    push_token: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    app_version: ShortText | None = None
+    timezone: Zone | None = None
+    locale: Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)] | None = None
+    fid: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    os_location_permission: OsPermission = OsPermission.UNKNOWN
+
+
+class PingsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/pings``."""
+
+    device_id: Id
+    pings: Annotated[list[Observation], Meta(max_length=PINGS_MAX)]
+    sent_at: Instant | None = None
+
+
+class _PingsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
+    device_id: Id
+    pings: Annotated[list[msgspec.Raw], Meta(max_length=PINGS_MAX)]
+    sent_at: Instant | None = None
+
+
+class EventBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that a customer did."""
+
+    type: EventType
+    occurred_at: Instant
+    id: Id | None = None
+    product_id: Id | None = None
+    category: Category | None = None
+    quantity: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    price: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    store_id: Id | None = None
+    order_id: Id | None = None
+
+
+class EventsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/events`` and ``POST /v1/customers/{id}/events``."""
+
+    events: Annotated[list[EventBody], Meta(max_length=EVENTS_MAX)]
+
+
+class _EventsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
+    events: Annotated[list[msgspec.Raw], Meta(max_length=EVENTS_MAX)]
+
+
+class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``PUT /v1/me/consents/{purpose}``."""
+
+    granted: bool
+    notice_version: Annotated[str, Meta(min_length=1, max_length=64)]
+    language: ShortText | None = None
+    source: Annotated[str, Meta(max_length=200)] | None = None
+    os_permission: OsPermission | None = None
+
+
+LocalTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""Hours and minutes on a wall clock, for example 21:00."""
+
+
+class QuietHoursBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Half-open [start, end); may wrap midnight; equal means none."""
+
+    start: LocalTime
+    end: LocalTime
+
+
+class PreferencesBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``PATCH /v1/me/preferences``: a merge patch; null gives a setting back to its default."""
+
+    topics: dict[ShortText, bool | None] | UnsetType = UNSET
+    channels: dict[Channel, bool | None] | UnsetType = UNSET
+    quiet_hours: QuietHoursBody | UnsetType | None = UNSET
+    daily_cap: Annotated[int, Meta(ge=0)] | UnsetType | None = UNSET
+    comfort_level: Annotated[int, Meta(ge=1, le=3)] | UnsetType | None = UNSET
+    snooze_until: Instant | UnsetType | None = UNSET
+    timezone: Zone | UnsetType | None = UNSET
+
+
+class CustomerBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``PUT /v1/customers/{id}``: what the shop knows; what is left out stays."""
+
+    timezone: Zone | None = None
+    locale: ShortText | None = None
+    birth_year: Annotated[int, Meta(ge=1900, le=2100)] | None = None
+    loyalty_tier: ShortText | None = None
+    attributes: Annotated[dict[str, str | int | float | bool], Meta(max_length=100)] | None = None
+
+
+class Page(Struct, frozen=True, forbid_unknown_fields=True):
+    """The part of a query string that every list has."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    after: Annotated[int, Meta(ge=0)] = 0
+
+
+class TransitionsQuery(Page, frozen=True, forbid_unknown_fields=True):
+    """``GET /v1/transitions``."""
+
+    customer_id: str | None = None
+    device_id: str | None = None
+    since: Instant | None = None
+
+
+class DecisionsQuery(Page, frozen=True, forbid_unknown_fields=True):
+    """``GET /v1/decisions``."""
+
+    customer_id: str | None = None
+    campaign_id: str | None = None
+    outcome: str | None = None
+    since: Instant | None = None
+
+
+class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/geofences/import``."""
+
+    dry_run: bool = False
+    mode: Annotated[str, Meta(pattern="^(merge|replace)$")] = "merge"
+
+
+# Lists with item-level errors -------------------------------------------------------------------------------------
+
+Item = TypeVar("Item")
+Head = TypeVar("Head")
+Rejections = list[tuple[int, ErrorDetail]]
+
+
+class ItemDecoder(Generic[Item]):
+    """Decodes a list of items at once; only when that fails, one by one, so that a bad one is named and left out."""
+
+    def __init__(self, whole: type[Any], envelope: type[Any], item: Any, items: str) -> None:
+        self._whole = msgspec.json.Decoder(whole)
+        self._envelope = msgspec.json.Decoder(envelope)
+        self._item: msgspec.json.Decoder[Item] = msgspec.json.Decoder(item)
+        self._items = items
+
+    def decode(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
+        """Give the envelope, the good items with their indexes, and what is wrong with the others."""
+        try:
+            whole = self._whole.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return self._one_by_one(body)
+        return whole, list(enumerate(getattr(whole, self._items))), []
+
+    def _one_by_one(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
+        envelope = decode(self._envelope, body)
+        good: list[tuple[int, Item]] = []
+        bad: Rejections = []
+        for index, raw in enumerate(getattr(envelope, self._items)):
+            try:
+                good.append((index, self._item.decode(raw)))
+            except msgspec.ValidationError as error:
+                bad.append((index, detail_of(error)))
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                bad.append((index, ErrorDetail("", "malformed_json", "This item cannot be read.")))
+        return envelope, good, bad
+
+
+pings: Final[ItemDecoder[Observation]] = ItemDecoder(PingsBody, _PingsEnvelope, Observation, "pings")
+events: Final[ItemDecoder[EventBody]] = ItemDecoder(EventsBody, _EventsEnvelope, EventBody, "events")
+
+
+def rejected(items: Rejections) -> list[dict[str, Any]]:
+    """Write rejected items as the API does, by index."""
+    return [
+        {"index": index, "path": detail.path, "code": detail.code, "message": detail.message}
+        for index, detail in sorted(items, key=lambda item: item[0])
+    ]
+
+
+def page(rows: list[Any], limit: int, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Write a list; ``next`` is the value of ``after`` for the following page, if there is one."""
+    body: dict[str, Any] = {"items": [write(row) for row in rows[:limit]]}
+    if len(rows) > limit:
+        body["next"] = str(rows[limit - 1]["seq"])
+    return body
+
+
+def as_json(row: Any, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Write a database row; what is null is left out."""
+    return {
+        key: value.isoformat() if isinstance(value, date | time) and not isinstance(value, datetime) else value
+        for key, value in dict(row).items()
+        if value is not None and key not in without
+    }

@@ -1,0 +1,89 @@
+"""Routes of the service itself: alive, ready, metrics; and the steerable clock where there is one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from geoservice.api.routing import Call, Route, answer
+from geoservice.clock import SteerableClock
+from geoservice.errors import NotFound, Unavailable
+from geoservice.storage.database import UNREACHABLE
+from geoservice.storage.migrate import is_migrated
+from geoservice.telemetry.metrics import CATALOGUE, REGISTRY
+from geoservice.vocabulary import Instant, Role
+
+PUBLIC: Final[frozenset[Role]] = frozenset()
+
+
+class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``PUT /v1/clock``: where to put the clock, and whether it flows on from there."""
+
+    now: Instant
+    flows: bool = False
+
+
+_clock_body = msgspec.json.Decoder(ClockBody)
+
+
+async def get_health(_call: Call) -> web.Response:
+    """Say that the process is alive."""
+    return answer({"status": "alive"})
+
+
+async def get_ready(call: Call) -> web.Response:
+    """Say whether requests can be served, and if not, what is missing."""
+    checks = {"database": False, "migrations": False, "catalogue": call.services.directory.loaded}
+    try:
+        async with call.services.database.connection() as connection:
+            checks["database"] = True
+            checks["migrations"] = await is_migrated(connection)
+    except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
+        pass
+    ready = all(checks.values())
+    missing = [_MISSING[name] for name, good in checks.items() if not good]
+    return answer({"ready": ready, "checks": checks, "missing": missing}, status=200 if ready else 503)
+
+
+_MISSING: Final = {
+    "database": "The database does not answer.",
+    "migrations": "The database lacks this version's tables: run `geoservice migrate`.",
+    "catalogue": "Stores, geofences and campaigns are not loaded yet.",
+}
+
+
+async def get_metrics(call: Call) -> web.Response:
+    """Give the metrics in Prometheus' text format."""
+    CATALOGUE.set(len(call.services.directory.snapshot.catalogue.fences))
+    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def get_clock(call: Call) -> web.Response:
+    """Tell the business time."""
+    return answer({"now": call.services.clock.now()})
+
+
+async def put_clock(call: Call) -> web.Response:
+    """Move the business time; only a service that was started with a steerable clock lets itself be moved."""
+    clock = call.services.clock
+    if not isinstance(clock, SteerableClock):
+        raise NotFound("This service's clock cannot be moved.")
+    body = await call.body(_clock_body)
+    clock.put(body.now, flows=body.flows)
+    return answer({"now": clock.now()})
+
+
+ROUTES: Final = (
+    Route("GET", "/healthz", get_health, PUBLIC),
+    Route("GET", "/readyz", get_ready, PUBLIC),
+    Route("GET", "/metrics", get_metrics, PUBLIC),
+)
+CLOCK_ROUTES: Final = (
+    Route("GET", "/v1/clock", get_clock, frozenset({Role.OPS})),
+    Route("PUT", "/v1/clock", put_clock, frozenset({Role.OPS})),
+)
+"""Only there when the clock is steerable."""

@@ -1,0 +1,199 @@
+"""The composition root: the only place where adapters are chosen, and where things start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Final, Self
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from geoservice.api import customer, mobile, ops, problems, service
+from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
+from geoservice.api.routing import Route, Services, guarded
+from geoservice.api.schemas import UPLOAD_BODY
+from geoservice.clock import Clock, SteerableClock, SystemClock
+from geoservice.config import Settings
+from geoservice.decisions.facts import QuietHours, RetailerDefaults
+from geoservice.errors import GeoserviceError, SettingsError
+from geoservice.push.fcm import FcmSender
+from geoservice.push.port import PushSender
+from geoservice.push.recorder import RecorderSender
+from geoservice.storage.database import UNREACHABLE, Database, open_pool
+from geoservice.storage.embedded import EmbeddedPostgres
+from geoservice.storage.migrate import migrate
+from geoservice.telemetry.metrics import INGEST_QUEUE
+from geoservice.timers import Timers
+from geoservice.workflows import upkeep
+from geoservice.workflows.deliver import Deliver
+from geoservice.workflows.directory import Directory
+from geoservice.workflows.ingest import Ingest, LocalQueue
+
+DRAIN_S: Final = 20.0
+"""How long a stop waits for what is under way."""
+
+_log = structlog.get_logger(__name__)
+
+
+def all_routes(*, steerable: bool) -> tuple[Route, ...]:
+    """List every route; those of the clock only where it can be steered."""
+    clock = service.CLOCK_ROUTES if steerable else ()
+    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *ops.ROUTES, *clock)
+
+
+class App:
+    """A running service: ``async with App(settings) as app`` starts it and stops it in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock: Clock = SteerableClock() if settings.clock == "steerable" else SystemClock()
+        self.address: tuple[str, int] = (settings.host, settings.port)
+        self.failed = asyncio.Event()
+        """Set when a background task ended with an error: the process should stop and be started again."""
+        self._stopping = False
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings = self.settings
+        _refuse_unbuilt(settings)
+        push = self._choose_push()
+        self._stack.push_async_callback(push.close)
+        database = await self._open_database()
+        directory = self.directory = Directory(database, _retailer(settings))
+        queue = LocalQueue(settings.ingest_queue_items)
+        INGEST_QUEUE.set_function(lambda: queue.items)
+        ingest = Ingest(database, directory, self.clock, queue)
+        deliver = Deliver(database, push, self.clock)
+        await _load_if_possible(directory)
+
+        self._stack.push_async_callback(self._end_tasks)
+        self._spawn("directory", directory.watch())
+        self._spawn("deliver", deliver.run())
+        self._spawn("postponed", upkeep.watch_postponed(database, directory, self.clock, ingest.left_undecided))
+        self._spawn("ingest", ingest.run())
+        self._stack.push_async_callback(deliver.drain, DRAIN_S)
+
+        timers = Timers(database)
+        timers.every(1, "settle_messages", lambda: upkeep.settle_messages(database, self.clock))
+        timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
+        timers.start()
+        self._stack.push_async_callback(timers.stop)
+
+        services = Services(
+            settings=settings,
+            database=database,
+            directory=directory,
+            ingest=ingest,
+            clock=self.clock,
+            tokens=CustomerTokens(
+                jwt_secret(settings.jwt_secret, settings.data_dir),
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+            ),
+            keys=ApiKeys(database, self.clock, settings.ops_key),
+        )
+        await self._listen(services)
+
+    def _choose_push(self) -> PushSender:
+        settings = self.settings
+        if settings.fcm_credentials_path is None:
+            recorder = RecorderSender()
+            _log.warning("no_push_provider", detail=recorder.describe())
+            return recorder
+        sender = FcmSender(settings.fcm_credentials_path, endpoint=settings.fcm_endpoint_url)
+        _log.info("push_provider", detail=sender.describe())
+        return sender
+
+    async def _open_database(self) -> Database:
+        settings = self.settings
+        dsn = settings.database_url
+        if dsn is None:
+            server = EmbeddedPostgres(settings.data_dir)
+            dsn = await server.start()
+            self._stack.push_async_callback(server.stop)
+            await migrate(dsn)
+        pool = await open_pool(dsn, size=settings.database_pool_size)
+        self._stack.push_async_callback(_close_pool, pool)
+        return Database(pool, dsn)
+
+    async def _listen(self, services: Services) -> None:
+        application = web.Application(middlewares=[problems.answer_errors], client_max_size=UPLOAD_BODY)
+        for route in all_routes(steerable=isinstance(self.clock, SteerableClock)):
+            application.router.add_route(route.method, route.path, guarded(route, services))
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S, handle_signals=False)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self.settings.host, self.settings.port, reuse_port=False)
+        await site.start()
+        self.address = runner.addresses[0][:2]
+        _log.info("serving", url=self.url)
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._watch)
+        self._tasks.append(task)
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        """No background error is dropped: it is logged, and it ends the process."""
+        if not (self._stopping or task.cancelled()):
+            _log.critical("background_task_ended", task=task.get_name(), exc_info=task.exception())
+            self.failed.set()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _refuse_unbuilt(settings: Settings) -> None:
+    """Settings that this version would silently not obey end the start instead."""
+    problems = []
+    if settings.jwks_url is not None:
+        problems.append("GEOSERVICE_JWKS_URL is not supported by this version yet; use GEOSERVICE_JWT_SECRET.")
+    if settings.rate_limit_customer_per_s or settings.rate_limit_key_per_s:
+        problems.append("GEOSERVICE_RATE_LIMIT_* is not supported by this version yet; leave it 0.")
+    if problems:
+        raise SettingsError(problems)
+
+
+async def _load_if_possible(directory: Directory) -> None:
+    """Load the catalogue before the first request; without tables, `/readyz` says what is missing."""
+    try:
+        await directory.reload()
+    except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
+        _log.warning("catalogue_not_loaded", error=type(error).__name__)
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+def _retailer(settings: Settings) -> RetailerDefaults:
+    quiet = settings.default_quiet_hours
+    return RetailerDefaults(daily_cap=settings.default_daily_cap, quiet_hours=QuietHours(*quiet) if quiet else None)

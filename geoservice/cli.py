@@ -1,0 +1,317 @@
+"""The ``geoservice`` command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import uvloop
+from rich.console import Console
+
+from geoservice import __version__
+from geoservice.api.auth import CustomerTokens, jwt_secret
+from geoservice.app import App
+from geoservice.clock import SystemClock
+from geoservice.config import Settings, load_settings, shown
+from geoservice.errors import GeoserviceError, NotReady, RequestError, SettingsError
+from geoservice.storage.database import Database, open_pool
+from geoservice.storage.embedded import attach
+from geoservice.storage.migrate import migrate
+from geoservice.telemetry.explain import print_decision
+from geoservice.telemetry.logs import configure_logs
+from geoservice.vocabulary import Role
+from geoservice.workflows import operating, publishing
+from geoservice.workflows.directory import Store, load_stores
+
+_FAILED: Final = 1
+_USAGE: Final = 2
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exit codes: 0 done, 1 it says what is wrong, 2 the command line or settings are."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        sys.exit(parsed.run(parsed) or 0)
+    except SettingsError as error:
+        for problem in error.problems:
+            _err.print(f"[red]✗[/] {problem}", soft_wrap=True)
+        sys.exit(_USAGE)
+    except RequestError as error:
+        _print_problem(error)
+        sys.exit(_FAILED)
+    except GeoserviceError as error:
+        _err.print(f"[red]✗[/] {error}", soft_wrap=True)
+        sys.exit(_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geoservice", description="Location-triggered push notifications: helpful, or silent."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = _command(commands, "serve", _serve, "run the service: API, ingest, timers and delivery in one process")
+    serve.add_argument("--host", help="address to listen on (default: GEOSERVICE_HOST)")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: GEOSERVICE_PORT)")
+
+    demo = _command(commands, "demo", _demo, "play the shoe story against a fresh service, then keep serving")
+    demo.add_argument("--once", action="store_true", help="end after the story")
+    demo.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+
+    _command(commands, "migrate", _migrate, "bring the database to this version's tables")
+    _command(commands, "config", _config, "print the settings in force, secrets masked")
+
+    geofences = commands.add_parser("geofences", help="check and publish geofences").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    check = _command(geofences, "check", _check_geofences, "read GeoJSON files and say what is wrong in them")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    load = _command(geofences, "import", _import_geofences, "publish GeoJSON files, all or nothing")
+    load.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    load.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    load.add_argument("--mode", choices=["merge", "replace"], default="merge", help="replace removes all others")
+
+    keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="COMMAND")
+    create = _command(keys, "create", _create_key, "make an API key; it is shown once")
+    create.add_argument("--role", required=True, choices=[role.value for role in Role])
+    create.add_argument("--name", required=True, help="whose key it is")
+
+    token = _command(commands, "token", _token, "sign a customer's token, for development")
+    token.add_argument("--customer", required=True, metavar="ID")
+    token.add_argument("--ttl-s", type=int, default=3600, help="seconds that it holds (default 3600)")
+
+    explain = _command(commands, "explain", _explain, "print why a message was sent, or not")
+    explain.add_argument("decision_id", metavar="DECISION_ID")
+    explain.add_argument("--reason", default="geoservice explain", help="put on record as the reason for looking")
+
+    bench = _command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
+    bench.add_argument("what", nargs="*", default=["ingest"], help="which benchmarks (default: ingest)")
+    bench.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], help_: str) -> Any:
+    parser = commands.add_parser(name, help=help_, description=help_)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _settings() -> Settings:
+    return load_settings(os.environ)
+
+
+def _print_problem(error: RequestError) -> None:
+    _err.print(f"[red]✗[/] {error.detail}", soft_wrap=True)
+    for detail in error.details:
+        feature = f"{detail.feature}: " if detail.feature else ""
+        _err.print(f"  {feature}[bold]{detail.path}[/] {detail.message} [dim]({detail.code})[/]", soft_wrap=True)
+
+
+# Running the service ----------------------------------------------------------------------------------------
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    settings = _settings()
+    if arguments.host is not None or arguments.port is not None:
+        # Through the same checks as the environment's values.
+        overrides = {"GEOSERVICE_HOST": arguments.host, "GEOSERVICE_PORT": arguments.port}
+        given = {name: str(value) for name, value in overrides.items() if value is not None}
+        settings = load_settings({**os.environ, **given})
+    configure_logs(settings.log_format)
+    return uvloop.run(run_until_told(settings))
+
+
+async def run_until_told(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with App(settings) as app:
+        _out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)
+        waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(app.failed.wait())]
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        return _FAILED if app.failed.is_set() else 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from geoservice.demo.run import run_demo  # noqa: PLC0415 - the story is not needed to serve
+
+    return run_demo(once=arguments.once, as_json=arguments.json)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from geoservice.bench.run import run_benchmarks  # noqa: PLC0415 - neither are the benchmarks
+
+    return run_benchmarks(arguments.what, as_json=arguments.json)
+
+
+# Beside the service -----------------------------------------------------------------------------------------
+
+
+async def _dsn(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url
+    dsn = await asyncio.to_thread(attach, settings.data_dir)
+    if dsn is None:
+        raise NotReady(
+            f"No service runs in {settings.data_dir}: start `geoservice serve` first, or set GEOSERVICE_DATABASE_URL."
+        )
+    return dsn
+
+
+def _with_database(work: Callable[[Database], Awaitable[int | None]]) -> int:
+    async def run() -> int:
+        dsn = await _dsn(_settings())
+        pool = await open_pool(dsn, size=2, application="geoservice cli")
+        async with pool:
+            return await work(Database(pool, dsn)) or 0
+
+    return uvloop.run(run())
+
+
+def _migrate(_: argparse.Namespace) -> None:
+    async def run() -> None:
+        await migrate(await _dsn(_settings()))
+
+    uvloop.run(run())
+    _out.print("[green]✓[/] the database has this version's tables")
+
+
+def _config(_: argparse.Namespace) -> None:
+    for setting, value in shown(_settings()):
+        _out.print(f"[bold]{setting.name}[/] = {value}", soft_wrap=True)
+
+
+def _create_key(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        key_id, key = await operating.create_key(database, arguments.name, Role(arguments.role), SystemClock().now())
+        _err.print(f"[green]✓[/] key {key_id} for {arguments.name}, role {arguments.role}; shown only now:")
+        print(key)  # noqa: T201 - alone on standard output, for scripts
+
+    return _with_database(work)
+
+
+def _token(arguments: argparse.Namespace) -> None:
+    settings = _settings()
+    if settings.jwks_url is not None:
+        raise SettingsError(["Tokens come from your identity provider: GEOSERVICE_JWKS_URL is set."])
+    tokens = CustomerTokens(
+        jwt_secret(settings.jwt_secret, settings.data_dir),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+    print(tokens.sign(arguments.customer, arguments.ttl_s))  # noqa: T201 - for scripts
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> int:
+        row = await operating.decision(database, arguments.decision_id)
+        if row is None:
+            _err.print("[red]✗[/] There is no such decision.")
+            return _FAILED
+        actor = operating.Actor("cli", frozenset(Role))
+        await operating.audit(
+            database,
+            actor,
+            "read decision",
+            SystemClock().now(),
+            customer_id=row["customer_id"],
+            subject=arguments.decision_id,
+            reason=arguments.reason,
+        )
+        print_decision(_out, row)
+        return 0
+
+    return _with_database(work)
+
+
+# Geofences --------------------------------------------------------------------------------------------------
+
+
+def _read(files: Sequence[Path]) -> dict[str, Any]:
+    """Join the features of several files; raises SettingsError for files that cannot be read."""
+    features: list[Any] = []
+    problems = []
+    for file in files:
+        try:
+            document = orjson.loads(file.read_bytes())
+        except OSError as error:
+            problems.append(f"{file} cannot be read: {error.strerror}.")
+        except orjson.JSONDecodeError as error:
+            problems.append(f"{file} is not JSON: {error}.")
+        else:
+            features += _features_of(document)
+    if problems:
+        raise SettingsError(problems)
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _features_of(document: Any) -> list[Any]:
+    features = document.get("features") if isinstance(document, dict) else None
+    return features if isinstance(features, list) else [document]
+
+
+def _stores_of_running_service() -> dict[str, Store] | None:
+    async def run() -> dict[str, Store]:
+        dsn = await _dsn(_settings())
+        async with (
+            await open_pool(dsn, size=1, application="geoservice cli") as pool,
+            pool.acquire() as connection,
+        ):
+            return await load_stores(connection)
+
+    try:
+        return uvloop.run(run())
+    except NotReady:
+        return None
+
+
+def _check_geofences(arguments: argparse.Namespace) -> int:
+    document = _read(arguments.files)
+    stores = _stores_of_running_service()
+    parsed = publishing.check_geofences(document, stores)
+    publishing.refuse_errors(parsed)
+    if stores is None:
+        _out.print("[yellow]![/] no service runs here, so store ids and distances were not checked")
+    for warning in parsed.warnings:
+        _out.print(f"[yellow]![/] {warning.feature}: {warning.message} [dim]({warning.code})[/]", soft_wrap=True)
+    count = len(document["features"])
+    _out.print(f"[green]✓[/] {count} geofence{'s' if count != 1 else ''}, no errors")
+    return 0
+
+
+def _import_geofences(arguments: argparse.Namespace) -> int:
+    document = _read(arguments.files)
+
+    async def work(database: Database) -> None:
+        report = await publishing.import_geofences(
+            database,
+            document,
+            mode=arguments.mode,
+            dry_run=arguments.dry_run,
+            actor="cli",
+            at=SystemClock().now(),
+        )
+        counts = report.jsonable()
+        would = "would be " if arguments.dry_run else ""
+        for kind in ("created", "changed", "unchanged", "removed"):
+            _out.print(f"  {counts[kind]:>6} {would if kind != 'unchanged' else ''}{kind}")
+        for warning in report.warnings:
+            _out.print(f"[yellow]![/] {warning.feature}: {warning.message} [dim]({warning.code})[/]", soft_wrap=True)
+        _out.print("[green]✓[/] " + ("nothing was changed" if arguments.dry_run else f"version {report.version}"))
+
+    return _with_database(work)

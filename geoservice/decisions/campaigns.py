@@ -1,0 +1,293 @@
+"""Campaigns: when to speak (trigger, conditions), what to say (content), how often (limits). Pure.
+
+``CampaignSpec`` is the body of ``PUT /v1/campaigns/{id}``. ``compile_campaign`` checks everything that its
+types cannot, says all problems at once, and gives a ``Campaign`` that decisions can evaluate without parsing
+anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from geoservice.decisions.conditions import (
+    BROWSE_EVENTS,
+    PURCHASE_EVENTS,
+    Condition,
+    Interest,
+    interests,
+    parse_condition,
+    positive_interests,
+)
+from geoservice.decisions.templates import Template, compile_template
+from geoservice.errors import ErrorDetail, Invalid
+from geoservice.vocabulary import EventType, GeofenceKind, Id, Instant, Transition
+
+if TYPE_CHECKING:  # facts.py holds campaigns, so it cannot be imported here at run time
+    from geoservice.decisions.facts import GeofenceFacts
+
+DAY_S: Final = 86_400
+MAX_TITLE, MAX_BODY, MAX_URL = 200, 1_000, 1_000  # characters
+
+_RESERVED_DATA_KEYS: Final = frozenset({"from", "message_type", "message_id"})
+"""FCM refuses the first two and every key that starts with google or gcm; the last one is ours."""
+
+_BAD_SCHEMES: Final = frozenset(
+    {"about", "blob", "content", "data", "file", "http", "intent", "javascript", "vbscript"}
+)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*):", re.IGNORECASE)
+_HTTPS_HOST = re.compile(r"https://[A-Za-z0-9.\-]+(:\d{1,5})?([/?#]|$)")
+
+
+class CampaignState(StrEnum):
+    """Whether a campaign speaks; only ``live`` ones do."""
+
+    DRAFT = "draft"
+    TEST = "test"
+    LIVE = "live"
+    PAUSED = "paused"
+
+
+class TriggerOn(StrEnum):
+    """The moment that a campaign listens to."""
+
+    ENTER = "enter"
+    DWELL = "dwell"
+    EXIT = "exit"
+    CROSSED = "crossed"
+
+
+class Use(StrEnum):
+    """Data that a campaign declares to use; each needs its own consent."""
+
+    BROWSE = "browse"
+    PURCHASE = "purchase"
+    LOYALTY = "loyalty"
+    BEACON = "beacon"
+
+
+class Ambiguous(StrEnum):
+    """What happens to a message whose fate is unknown after a lost connection."""
+
+    DROP = "drop"
+    RESEND = "resend"
+
+
+Seconds = Annotated[int, Meta(ge=0, le=366 * DAY_S)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class Trigger(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which transitions start this campaign: all selectors must match; of ids and of tags any one.
+
+    ``after_s`` waits that long after an enter or an exit; for a dwell it is the time inside, which the
+    transition itself proves.
+    """
+
+    on: TriggerOn
+    geofence_kind: GeofenceKind | None = None
+    geofence_ids: tuple[Id, ...] = ()
+    tags: tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...] = ()
+    after_s: Annotated[int, Meta(ge=0, le=DAY_S)] | None = None
+
+
+class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the message says. Title, body, deep link and data values are templates."""
+
+    title: str
+    body: str
+    deep_link: str | None = None
+    image_url: str | None = None
+    data: dict[str, str] = {}
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The campaign's own limits; each replaces the retailer's default of that name.
+
+    Daily caps stay as they are. ``per_customer`` counts over the campaign's life, at most the last year.
+    """
+
+    min_gap_s: Seconds | None = None
+    cooldown_s: Seconds | None = None
+    per_visit: Count | None = None
+    per_customer: Count | None = None
+    hourly_ceiling: Count | None = None
+
+
+class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The body of ``PUT /v1/campaigns/{id}``."""
+
+    name: str
+    topic: str
+    trigger: Trigger
+    content: Content
+    state: CampaignState = CampaignState.LIVE
+    uses: tuple[str, ...] = ()
+    context: dict[str, Any] = {}
+    limits: Limits = Limits()
+    schedule: dict[str, Any] = {}
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
+    priority: Annotated[int, Meta(ge=-1_000, le=1_000)] = 0
+    ambiguous: Ambiguous = Ambiguous.DROP
+
+
+class Campaign(Struct, frozen=True):
+    """A checked campaign, ready to be evaluated."""
+
+    campaign_id: str
+    version: int
+    spec: CampaignSpec
+    uses: frozenset[Use]
+    condition: Condition
+    interests: tuple[Interest, ...]
+    title: Template
+    body: Template
+    deep_link: Template | None = None
+    data: tuple[tuple[str, Template], ...] = ()
+
+    def listens_to(self, transition: Transition, geofence: GeofenceFacts) -> bool:
+        """Whether this transition starts the campaign. Sensitive places start none."""
+        trigger = self.spec.trigger
+        return (
+            transition.kind.value == trigger.on.value
+            and geofence.kind is not GeofenceKind.SENSITIVE
+            and (trigger.geofence_kind is None or trigger.geofence_kind is geofence.kind)
+            and (not trigger.geofence_ids or geofence.geofence_id in trigger.geofence_ids)
+            and (not trigger.tags or not set(trigger.tags).isdisjoint(geofence.tags))
+        )
+
+    @property
+    def wait_s(self) -> int:
+        """Seconds between the transition and the message."""
+        trigger = self.spec.trigger
+        return 0 if trigger.on is TriggerOn.DWELL else trigger.after_s or 0
+
+    @property
+    def event_window_s(self) -> int:
+        """How far back events must be loaded.
+
+        Twice the longest interest, so that a purchase between two looks is seen.
+        """
+        return 2 * DAY_S * max((interest.within_days for interest in self.interests), default=0)
+
+    @property
+    def slot_window_s(self) -> int:
+        """How far back this campaign's own limits look (``limits.slot_window_s`` is for all)."""
+        limits = self.spec.limits
+        lifetime_s = 0 if limits.per_customer is None else 366 * DAY_S
+        return max(limits.min_gap_s or 0, limits.cooldown_s or 0, lifetime_s)
+
+
+def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Campaign:
+    """Check the body and make it ready; raises Invalid with every problem that it has."""
+    condition, interest_paths, problems = parse_condition(spec.context)
+    readable = not problems
+    problems += _text_problems(spec)
+    problems += _trigger_problems(spec)
+    problems += _uses_problems(spec, interest_paths)
+    problems += _link_problems(spec.content)
+    if spec.schedule not in ({}, {"send": "now"}):
+        problems.append(ErrorDetail("schedule", "not_supported", 'only {} and {"send": "now"} are available'))
+    if spec.valid_from and spec.valid_until and spec.valid_from >= spec.valid_until:
+        problems.append(ErrorDetail("valid_until", "order", "must be later than valid_from"))
+
+    templates: dict[str, Template] = {}
+    for path, source in _sources(spec.content):
+        templates[path], wrong = compile_template(source, path)
+        problems += wrong
+    if readable and not any(
+        positive_interests(condition)
+    ):  # a condition that cannot be read may have meant an interest
+        problems += _unmet_variables(templates)
+    if problems:
+        raise Invalid("This campaign cannot be used as it is.", details=problems)
+    return Campaign(
+        campaign_id=campaign_id,
+        version=version,
+        spec=spec,
+        uses=frozenset(map(Use, spec.uses)),
+        condition=condition,
+        interests=tuple(interests(condition)),
+        title=templates["content.title"],
+        body=templates["content.body"],
+        deep_link=templates.get("content.deep_link"),
+        data=tuple((key, templates[f"content.data.{key}"]) for key in spec.content.data),
+    )
+
+
+def _sources(content: Content) -> Iterator[tuple[str, str]]:
+    yield "content.title", content.title
+    yield "content.body", content.body
+    if content.deep_link is not None:
+        yield "content.deep_link", content.deep_link
+    for key, value in content.data.items():
+        yield f"content.data.{key}", value
+
+
+def _text_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
+    texts = {
+        "name": (spec.name, 200),
+        "topic": (spec.topic, 64),
+        "content.title": (spec.content.title, MAX_TITLE),
+        "content.body": (spec.content.body, MAX_BODY),
+    }
+    for path, (text, longest) in texts.items():
+        if not text.strip():
+            yield ErrorDetail(path, "empty", "must not be empty")
+        elif len(text) > longest:
+            yield ErrorDetail(path, "too_long", f"at most {longest} characters")
+
+
+def _trigger_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
+    if spec.trigger.geofence_kind is GeofenceKind.SENSITIVE:
+        yield ErrorDetail("trigger.geofence_kind", "sensitive", "sensitive places never start a message")
+    if spec.trigger.after_s and spec.trigger.on is TriggerOn.CROSSED:
+        yield ErrorDetail("trigger.after_s", "not_supported", "someone who only crossed is gone: use enter or exit")
+
+
+def _uses_problems(spec: CampaignSpec, paths: list[tuple[str, Interest]]) -> Iterator[ErrorDetail]:
+    for i, use in enumerate(spec.uses):
+        if use not in set(Use):
+            yield ErrorDetail(f"uses[{i}]", "unknown", f"known uses: {', '.join(Use)}")
+    for path, interest in paths:
+        for i, event in enumerate(interest.events):
+            needed = _needed_use(event)
+            if needed is not None and needed not in spec.uses:
+                rule = f"reads {event}, so uses must declare {needed}"
+                yield ErrorDetail(f"{path}.events[{i}]", "undeclared_use", rule)
+
+
+def _needed_use(event: EventType) -> Use | None:
+    if event in BROWSE_EVENTS:
+        return Use.BROWSE
+    return Use.PURCHASE if event in PURCHASE_EVENTS else None
+
+
+def _link_problems(content: Content) -> Iterator[ErrorDetail]:
+    image, link = content.image_url, content.deep_link
+    if image is not None and (len(image) > MAX_URL or "{" in image or not _HTTPS_HOST.match(image)):
+        yield ErrorDetail("content.image_url", "url", f"an https address without templates, ≤ {MAX_URL} characters")
+    if link is not None and (len(link) > MAX_URL or not _is_deep_link(link)):
+        yield ErrorDetail("content.deep_link", "url", "https with a literal host, or the app's own scheme")
+    for key in content.data:
+        if not key or key in _RESERVED_DATA_KEYS or key.startswith(("google", "gcm")):
+            yield ErrorDetail(f"content.data.{key}", "reserved", "this key is reserved by the push provider or by us")
+
+
+def _is_deep_link(link: str) -> bool:
+    scheme = _SCHEME.match(link)
+    if scheme is None or scheme[1].lower() in _BAD_SCHEMES:
+        return False
+    return scheme[1].lower() != "https" or _HTTPS_HOST.match(link) is not None
+
+
+def _unmet_variables(templates: dict[str, Template]) -> Iterator[ErrorDetail]:
+    for path, template in templates.items():
+        for name in template.variables:
+            if name.startswith("interest."):
+                yield ErrorDetail(path, "template_variable", f"{name} needs a context with an interest")

@@ -1,0 +1,27 @@
+"""The record of one check: which gate, passed or not, why, and the facts that it used. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from geoservice.decisions.reasons import Gate, Reason
+
+
+class Check(Struct, frozen=True):
+    """One gate's result. ``reason`` is None when it passed; ``facts`` holds JSON and datetimes."""
+
+    gate: Gate
+    passed: bool
+    reason: Reason | None
+    facts: dict[str, Any]
+
+
+def check(gate: Gate, refusals: list[Reason], facts: dict[str, Any]) -> Check:
+    """The result of a gate: the first refusal names it, further ones are kept as ``also``."""
+    if not refusals:
+        return Check(gate, True, None, facts)
+    if len(refusals) > 1:
+        facts = {**facts, "also": [str(reason) for reason in refusals[1:]]}
+    return Check(gate, False, refusals[0], facts)

@@ -1,0 +1,161 @@
+"""Conditions of a campaign: what must be true of a customer's own doings before a message makes sense. Pure.
+
+A condition is JSON: ``{"interest": {...}}``, combined with ``{"all": [...]}``, ``{"any": [...]}`` and
+``{"not": {...}}``. An empty object is always true. ``parse_condition`` reads it once, when a campaign is
+uploaded, and names everything that is wrong in it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from geoservice.errors import ErrorDetail
+from geoservice.vocabulary import Category, EventType
+
+MAX_DEPTH: Final = 5
+"""Levels of ``all``, ``any`` and ``not``; nobody reads deeper ones right."""
+
+MAX_CONDITIONS: Final = 50
+"""Conditions in one campaign, all levels together."""
+
+BROWSE_EVENTS: Final = frozenset({EventType.PRODUCT_VIEWED, EventType.WISHLISTED, EventType.CARTED, EventType.SEARCHED})
+"""Events that a campaign may read only when it declares ``browse``."""
+
+PURCHASE_EVENTS: Final = frozenset({EventType.PURCHASED, EventType.REVIEWED})
+"""Events that tell what she owns; a campaign may read them only when it declares ``purchase``."""
+
+
+class Interest(Struct, frozen=True, forbid_unknown_fields=True):
+    """At least ``min_count`` of these events in the category within the last ``within_days`` days.
+
+    ``not_purchased`` stays silent when she bought in the category meanwhile. It only ever prevents a message,
+    so it needs no declared use of purchases.
+    """
+
+    category: Category
+    events: Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=len(EventType))] = (
+        EventType.PRODUCT_VIEWED,
+        EventType.WISHLISTED,
+        EventType.CARTED,
+    )
+    min_count: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    within_days: Annotated[int, Meta(ge=1, le=365)] = 14
+    not_purchased: bool = True
+
+
+class AllOf(Struct, frozen=True):
+    """Every part holds; with no part at all it holds always."""
+
+    parts: tuple[Condition, ...]
+
+
+class AnyOf(Struct, frozen=True):
+    """At least one part holds."""
+
+    parts: tuple[Condition, ...]
+
+
+class Not(Struct, frozen=True):
+    """The part does not hold."""
+
+    part: Condition
+
+
+Condition = Interest | AllOf | AnyOf | Not
+
+ALWAYS: Final = AllOf(())
+"""The empty condition."""
+
+
+def interests(condition: Condition) -> Iterator[Interest]:
+    """Every interest that the condition looks at, in the order it is written."""
+    if isinstance(condition, Interest):
+        yield condition
+    elif isinstance(condition, Not):
+        yield from interests(condition.part)
+    else:
+        for part in condition.parts:
+            yield from interests(part)
+
+
+def positive_interests(condition: Condition) -> Iterator[Interest]:
+    """The interests outside of any ``not``: only these can speak for a message."""
+    if isinstance(condition, Interest):
+        yield condition
+    elif not isinstance(condition, Not):
+        for part in condition.parts:
+            yield from positive_interests(part)
+
+
+class _Reader:
+    """Reads one condition and collects the problems instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[ErrorDetail] = []
+        self.interest_paths: list[tuple[str, Interest]] = []
+        self._seen = 0
+
+    def read(self, raw: object, path: str, depth: int) -> Condition:
+        self._seen += 1
+        if self._seen > MAX_CONDITIONS:
+            if self._seen == MAX_CONDITIONS + 1:
+                self._problem(path, "too_many", f"at most {MAX_CONDITIONS} conditions")
+            return ALWAYS
+        if depth > MAX_DEPTH:
+            return self._problem(path, "too_deep", f"conditions nest at most {MAX_DEPTH} levels deep")
+        if not isinstance(raw, dict):
+            return self._problem(path, "type", "a condition is an object")
+        if not raw and depth == 1:
+            return ALWAYS
+        if len(raw) != 1 or (word := next(iter(raw))) not in _WORDS:
+            return self._problem(path, "condition", "a condition has exactly one key: interest, all, any or not")
+        return _WORDS[word](self, raw[word], f"{path}.{word}", depth)
+
+    def _interest(self, raw: object, path: str, _depth: int) -> Condition:
+        try:
+            interest = msgspec.convert(raw, Interest)
+        except msgspec.ValidationError as error:
+            rule, _, place = str(error).partition(" - at `$")
+            return self._problem(path + place.rstrip("`"), "invalid", rule)
+        self.interest_paths.append((path, interest))
+        return interest
+
+    def _parts(self, raw: object, path: str, depth: int) -> tuple[Condition, ...]:
+        if not isinstance(raw, list) or not raw:
+            self._problem(path, "type", "a list of at least one condition")
+            return ()
+        return tuple(self.read(part, f"{path}[{i}]", depth + 1) for i, part in enumerate(raw[: MAX_CONDITIONS + 1]))
+
+    def _all(self, raw: object, path: str, depth: int) -> Condition:
+        return AllOf(self._parts(raw, path, depth))
+
+    def _any(self, raw: object, path: str, depth: int) -> Condition:
+        return AnyOf(self._parts(raw, path, depth))
+
+    def _not(self, raw: object, path: str, depth: int) -> Condition:
+        return Not(self.read(raw, path, depth + 1))
+
+    def _problem(self, path: str, code: str, message: str) -> Condition:
+        self.problems.append(ErrorDetail(path=path, code=code, message=message))
+        return ALWAYS
+
+
+_WORDS: Final[dict[str, Callable[[_Reader, object, str, int], Condition]]] = {
+    "interest": _Reader._interest,  # noqa: SLF001  the table belongs to the class
+    "all": _Reader._all,  # noqa: SLF001
+    "any": _Reader._any,  # noqa: SLF001
+    "not": _Reader._not,  # noqa: SLF001
+}
+
+
+def parse_condition(
+    raw: dict[str, Any], path: str = "context"
+) -> tuple[Condition, list[tuple[str, Interest]], list[ErrorDetail]]:
+    """Read a condition: itself, its interests with their paths in the body, and what is wrong."""
+    reader = _Reader()
+    condition = reader.read(raw, path, 1)
+    return condition, reader.interest_paths, reader.problems

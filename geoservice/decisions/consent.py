@@ -1,0 +1,123 @@
+"""Checks 1 to 3: what consents, preferences and comfort level allow; sensitive categories. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from geoservice.decisions.campaigns import Campaign, Use
+from geoservice.decisions.checks import Check, check
+from geoservice.decisions.context import Evidence, Provenance
+from geoservice.decisions.facts import ConsentFact, Facts
+from geoservice.decisions.reasons import Gate, Reason
+from geoservice.vocabulary import Channel, OsPermission, Purpose
+
+MIN_AGE_YEARS: Final = 16
+
+PERSONAL_USES: Final = frozenset({Use.BROWSE, Use.PURCHASE, Use.LOYALTY})
+"""Uses that need consent for personalisation."""
+
+COMFORT_ALLOWS: Final[dict[int, frozenset[Use]]] = {
+    # Only what I asked for: topics, loyalty and the place itself.
+    1: frozenset({Use.LOYALTY, Use.BEACON}),
+    # Helpful: my browsing, too.
+    2: frozenset({Use.LOYALTY, Use.BEACON, Use.BROWSE}),
+    # Everything: also what I bought and what follows from it.
+    3: frozenset(Use),
+}
+
+SENSITIVE_WORDS: Final = frozenset(
+    """
+    abortion addiction alcohol bankruptcy bible cancer catholic condom condoms contraception
+    contraceptive debt debts diabetes diabetic drug drugs faith fertility gambling halal health hijab
+    hiv incontinence islam islamic jewish kosher loan loans maternity medical medication medicine
+    medicines mental muslim ovulation pharmacy political politics pregnancy pregnant prenatal quran
+    religion religious sexual sti tobacco
+    """.split()  # noqa: SIM905  a list of 50 quoted words is no easier to read
+)
+"""Words that make a category sensitive: inference from behaviour there never drives a message."""
+
+_WORDS = re.compile(r"[^\W_]+")
+
+
+def needed_purposes(uses: frozenset[Use]) -> tuple[Purpose, ...]:
+    """The consents that a push triggered by a place needs, given the data uses that its campaign declares."""
+    if uses & PERSONAL_USES:
+        return (Purpose.LOCATION, Purpose.MARKETING_PUSH, Purpose.PERSONALISATION)
+    return (Purpose.LOCATION, Purpose.MARKETING_PUSH)
+
+
+_MISSING: Final[dict[Purpose, Reason]] = {
+    Purpose.LOCATION: Reason.NO_LOCATION_CONSENT,
+    Purpose.MARKETING_PUSH: Reason.NO_PUSH_CONSENT,
+    Purpose.PERSONALISATION: Reason.NO_PERSONALISATION_CONSENT,
+}
+
+
+def consent_check(facts: Facts, uses: frozenset[Use], at: datetime) -> Check:
+    """Check 1: the consents that these uses need, the phone's permission, the age. No record means no."""
+    refusals: list[Reason] = []
+    used: dict[str, Any] = {}
+    for purpose in needed_purposes(uses):
+        consent = facts.consents.get(purpose)
+        used[purpose.value] = _consent_record(consent)
+        if consent is None or not consent.granted:
+            refusals.append(_MISSING[purpose])
+        if purpose is Purpose.LOCATION and facts.customer.os_permission is OsPermission.DENIED:
+            refusals.append(Reason.OS_LOCATION_DENIED)
+    used["os_permission"] = facts.customer.os_permission.value
+    used["birth_year"] = facts.customer.birth_year or "not on record"
+    if _maybe_under_age(facts, at):
+        refusals.append(Reason.AGE_UNDER_16)
+    return check(Gate.CONSENT, refusals, used)
+
+
+def _consent_record(consent: ConsentFact | None) -> dict[str, Any] | str:
+    if consent is None:
+        return "not on record"
+    return {"granted": consent.granted, "since": consent.since, "notice_version": consent.notice_version}
+
+
+def _maybe_under_age(facts: Facts, at: datetime) -> bool:
+    """Only the year of birth is known, so the year in which she turns 16 does not prove it yet."""
+    born = facts.customer.birth_year
+    return born is not None and at.astimezone(ZoneInfo(facts.customer.timezone)).year - born <= MIN_AGE_YEARS
+
+
+def preferences_check(facts: Facts, topic: str, uses: frozenset[Use], at: datetime) -> Check:
+    """Check 2: topic and channel on, an address, no snooze, and a comfort level that allows these uses."""
+    preferences = facts.preferences
+    refusals: list[Reason] = []
+    used: dict[str, Any] = {"topic": topic, "comfort_level": preferences.comfort_level}
+    if not preferences.topics.get(topic, False):
+        refusals.append(Reason.TOPIC_OFF)
+    if not preferences.channels.get(Channel.PUSH, True):
+        refusals.append(Reason.CHANNEL_OFF)
+    if not facts.customer.push_reachable:
+        refusals.append(Reason.NO_PUSH_ADDRESS)
+    if preferences.snooze_until is not None and at < preferences.snooze_until:
+        refusals.append(Reason.SNOOZED)
+        used["snooze_until"] = preferences.snooze_until
+    beyond = uses - COMFORT_ALLOWS[preferences.comfort_level]
+    if beyond:
+        refusals.append(Reason.COMFORT_LEVEL)
+        used["uses_beyond"] = sorted(use.value for use in beyond)
+    return check(Gate.PREFERENCES, refusals, used)
+
+
+@lru_cache(maxsize=4_096)
+def is_sensitive(category: str) -> bool:
+    """Whether the words of a category touch health, faith, debt and the like."""
+    return not SENSITIVE_WORDS.isdisjoint(_WORDS.findall(category.lower()))
+
+
+def sensitive_check(campaign: Campaign, evidence: Evidence) -> Check:
+    """Check 3: a sensitive category speaks only for an interest that she declared herself."""
+    declared = {m.interest.category for m in evidence.matches if m.provenance is Provenance.DECLARED}
+    touched = {interest.category for interest in campaign.interests if is_sensitive(interest.category)}
+    undeclared = sorted(touched - declared)
+    refusals = [Reason.SENSITIVE_CATEGORY] if undeclared else []
+    return check(Gate.SENSITIVE, refusals, {"sensitive_categories": undeclared})

@@ -1,0 +1,163 @@
+"""From events to interests with provenance, and whether a campaign's condition holds on them. Pure.
+
+Provenance says how surely an event tells an interest: declared > wishlisted > carted > viewed > bought-with >
+inferred. A wish list is nearly a declaration ("I want this"); searches count as views; purchases and reviews
+tell what she owns, and thereby what goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+
+from msgspec import Struct
+
+from geoservice.decisions.conditions import AllOf, AnyOf, Condition, Interest, positive_interests
+from geoservice.decisions.facts import ContextEvent
+from geoservice.vocabulary import EventType
+
+
+class Provenance(IntEnum):
+    """How surely an interest is known; higher is surer."""
+
+    INFERRED = 1
+    BOUGHT_WITH = 2
+    VIEWED = 3
+    CARTED = 4
+    WISHLISTED = 5
+    DECLARED = 6
+
+
+EVENT_PROVENANCE: Final[dict[EventType, Provenance]] = {
+    EventType.WISHLISTED: Provenance.WISHLISTED,
+    EventType.CARTED: Provenance.CARTED,
+    EventType.PRODUCT_VIEWED: Provenance.VIEWED,
+    EventType.SEARCHED: Provenance.VIEWED,
+    EventType.REVIEWED: Provenance.BOUGHT_WITH,
+    EventType.PURCHASED: Provenance.BOUGHT_WITH,
+}
+
+
+class Match(Struct, frozen=True):
+    """An interest that was found: the events that show it, newest first."""
+
+    interest: Interest
+    events: tuple[ContextEvent, ...]
+    provenance: Provenance
+
+    @property
+    def first_at(self) -> datetime:
+        """When the oldest of the events happened."""
+        return self.events[-1].occurred_at
+
+    @property
+    def last_at(self) -> datetime:
+        """When the newest of the events happened."""
+        return self.events[0].occurred_at
+
+    @property
+    def strongest_event(self) -> ContextEvent:
+        """The newest event of the surest kind: the one that a "why" names."""
+        return next(event for event in self.events if EVENT_PROVENANCE[event.type] is self.provenance)
+
+
+class Evidence(Struct, frozen=True):
+    """What a condition came to. ``served`` are the categories that she bought in after showing the interest.
+
+    ``holds`` leaves purchases out; ``served`` is filled only when purchases alone turn the condition false.
+    """
+
+    holds: bool
+    matches: tuple[Match, ...]
+    served: tuple[tuple[str, datetime], ...] = ()
+
+    @property
+    def strongest(self) -> Match | None:
+        """The surest match, then the freshest."""
+        return max(self.matches, key=lambda match: (match.provenance, match.last_at), default=None)
+
+
+class _Look(Struct, frozen=True):
+    """One interest against the events: a match if there were enough, and the purchase that ended it."""
+
+    match: Match | None
+    bought_at: datetime | None
+
+
+class Timeline:
+    """A customer's events by category, with each interest looked up at most once.
+
+    Every campaign that listens to a transition shares one timeline.
+    """
+
+    def __init__(self, events: Iterable[ContextEvent], at: datetime) -> None:
+        self._at = at
+        self._looks: dict[Interest, _Look] = {}
+        self._by_category: dict[str, list[ContextEvent]] = {}
+        for event in sorted(events, key=lambda event: event.occurred_at, reverse=True):
+            if event.category is not None and event.occurred_at <= at:
+                self._by_category.setdefault(event.category, []).append(event)
+
+    def evaluate(self, condition: Condition) -> Evidence:
+        """Whether the condition holds, on which events, and whether a purchase has served it already."""
+        matches = tuple(self._matches(condition))
+        if self._holds(condition, purchases_count=True):
+            return Evidence(True, matches)
+        if self._holds(condition, purchases_count=False):
+            return Evidence(True, matches, tuple(self._served(matches)))
+        return Evidence(False, matches)
+
+    def _look(self, interest: Interest) -> _Look:
+        look = self._looks.get(interest)
+        if look is None:
+            look = self._looks[interest] = self._find(interest)
+        return look
+
+    def _find(self, interest: Interest) -> _Look:
+        events = self._by_category.get(interest.category, [])
+        since = self._at - timedelta(days=interest.within_days)
+        ever = [event for event in events if event.type in interest.events]
+        recent = tuple([event for event in ever if event.occurred_at >= since])
+        if len(recent) < interest.min_count:
+            return _Look(None, None)
+        # Looks before the window still tell that the purchase came after the interest had begun.
+        began_at = ever[-1].occurred_at
+        bought_at = next(
+            (e.occurred_at for e in events if e.type is EventType.PURCHASED and e.occurred_at >= began_at),
+            None,
+        )
+        provenance = max(EVENT_PROVENANCE[event.type] for event in recent)
+        return _Look(Match(interest, recent, provenance), bought_at)
+
+    def _holds(self, condition: Condition, *, purchases_count: bool) -> bool:
+        if isinstance(condition, Interest):
+            look = self._look(condition)
+            ended = purchases_count and condition.not_purchased and look.bought_at is not None
+            return look.match is not None and not ended
+        if isinstance(condition, AllOf):
+            return all(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
+        if isinstance(condition, AnyOf):
+            return any(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
+        return not self._holds(condition.part, purchases_count=purchases_count)
+
+    def _matches(self, condition: Condition) -> Iterator[Match]:
+        """What speaks for the message: interests found, outside of any ``not``, and not ended by a purchase.
+
+        Ended ones stay only when nothing else is left, so that a refusal can name them.
+        """
+        found = [look for look in map(self._look, positive_interests(condition)) if look.match is not None]
+        alive = [look for look in found if look.bought_at is None or not _match(look).interest.not_purchased]
+        return (_match(look) for look in alive or found)
+
+    def _served(self, matches: Iterable[Match]) -> Iterator[tuple[str, datetime]]:
+        for match in matches:
+            bought_at = self._look(match.interest).bought_at
+            if match.interest.not_purchased and bought_at is not None:
+                yield match.interest.category, bought_at
+
+
+def _match(look: _Look) -> Match:
+    assert look.match is not None  # noqa: S101  callers keep only looks that matched
+    return look.match

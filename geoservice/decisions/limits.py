@@ -1,0 +1,99 @@
+"""Check 9: daily caps, minimum gap, cooldown, limits per customer and visit. Pure.
+
+A cap slot is a message's own row. It counts from its reservation until 24 h after the provider accepted it.
+While its fate is open it counts as if it were happening now; once ``expires_at`` is past, and when the fate
+is unknown, it counts as if accepted then. Only a message that definitely did not reach the customer gives its
+slot back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from geoservice.decisions.campaigns import DAY_S, Campaign
+from geoservice.decisions.checks import Check, check
+from geoservice.decisions.facts import Facts, RetailerDefaults, Slot
+from geoservice.decisions.reasons import Gate, Reason
+from geoservice.vocabulary import FREED, MessageState
+
+DAY: Final = timedelta(hours=24)
+
+MAX_LIFE_S: Final = DAY_S
+"""No message lives longer between its reservation and its ``expires_at``."""
+
+
+def slot_window_s(campaigns: Iterable[Campaign], retailer: RetailerDefaults) -> int:
+    """How far back, by reservation, messages must be loaded so that no limit overlooks one."""
+    own = max((campaign.slot_window_s for campaign in campaigns), default=0)
+    return max(own, retailer.min_gap_s, retailer.cooldown_s, DAY_S) + MAX_LIFE_S
+
+
+def counts_at(slot: Slot, at: datetime) -> datetime | None:
+    """The instant that a slot counts at, seen from ``at``; None when it was freed."""
+    if slot.state in FREED:
+        return None
+    if slot.state is MessageState.ACCEPTED:
+        return slot.accepted_at or slot.expires_at
+    return min(at, slot.expires_at)  # open, or in doubt: now until it expires, then when it expired
+
+
+class Usage:
+    """What this customer has had, seen from one instant; shared by all campaigns of a decision."""
+
+    def __init__(self, facts: Facts, zone: ZoneInfo, at: datetime) -> None:
+        self.at = at
+        self.counted: list[tuple[Slot, datetime]] = [
+            (slot, when) for slot in facts.slots if (when := counts_at(slot, at)) is not None
+        ]
+        today = at.astimezone(zone).date()
+        recent = [when for _, when in self.counted if at < when + 2 * DAY]
+        self.rolling = sum(at < when + DAY for when in recent)
+        self.today = sum(when.astimezone(zone).date() == today for when in recent)
+        self.last_at = max((when for _, when in self.counted), default=None)
+        own_cap = facts.preferences.daily_cap
+        self.cap = facts.retailer.daily_cap if own_cap is None else min(own_cap, facts.retailer.daily_cap)
+        self.daily_refusals = [
+            *([Reason.DAILY_CAP] if self.today >= self.cap else []),
+            *([Reason.DAILY_CAP_ROLLING] if self.rolling >= self.cap else []),
+        ]
+
+    def of_campaign(self, campaign_id: str) -> list[datetime]:
+        """When this campaign's messages count."""
+        return [when for slot, when in self.counted if slot.campaign_id == campaign_id]
+
+    def of_visit(self, visit_id: str) -> int:
+        """How many messages this visit has had, of any campaign."""
+        return sum(slot.visit_id == visit_id for slot, _ in self.counted)
+
+
+def limits_check(campaign: Campaign, retailer: RetailerDefaults, usage: Usage) -> Check:
+    """Check 9: the strictest rule wins."""
+    limits, had = campaign.spec.limits, usage.of_campaign(campaign.campaign_id)
+    min_gap_s = retailer.min_gap_s if limits.min_gap_s is None else limits.min_gap_s
+    cooldown_s = retailer.cooldown_s if limits.cooldown_s is None else limits.cooldown_s
+    refusals = list(usage.daily_refusals)
+    used: dict[str, Any] = {
+        "daily_cap": usage.cap,
+        "today": usage.today,
+        "last_24_h": usage.rolling,
+        "min_gap_s": min_gap_s,
+        "last_message_at": usage.last_at,
+        "cooldown_s": cooldown_s,
+        "campaign_messages": len(had),
+    }
+    if _within(usage.last_at, min_gap_s, usage.at):
+        refusals.append(Reason.MIN_GAP)
+    if _within(max(had, default=None), cooldown_s, usage.at):
+        refusals.append(Reason.CAMPAIGN_COOLDOWN)
+    if limits.per_customer is not None:
+        used["per_customer"] = limits.per_customer
+        if len(had) >= limits.per_customer:
+            refusals.append(Reason.PER_CUSTOMER_LIMIT)
+    return check(Gate.LIMITS, refusals, used)
+
+
+def _within(last_at: datetime | None, window_s: int, at: datetime) -> bool:
+    return last_at is not None and at < last_at + timedelta(seconds=window_s)

@@ -1,0 +1,108 @@
+"""Check 10: from a campaign's templates and the facts to the payload that the phone gets. Pure."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from geoservice.decisions.campaigns import Campaign
+from geoservice.decisions.checks import Check, check
+from geoservice.decisions.context import Match
+from geoservice.decisions.facts import Facts
+from geoservice.decisions.reasons import Gate, Reason
+from geoservice.decisions.templates import TemplateError, render
+
+PROVIDER_LIMIT_B: Final = 4_096
+ENVELOPE_B: Final = 1_024
+"""Set aside for what the push adapter adds: token, message id, collapse key, TTL and platform blocks."""
+
+CONTENT_LIMIT_B: Final = PROVIDER_LIMIT_B - ENVELOPE_B
+
+Values = dict[str, str | int]
+
+
+class Payload(Struct, frozen=True, omit_defaults=True):
+    """What the message says; the push adapter adds the message id."""
+
+    title: str
+    body: str
+    deep_link: str | None = None
+    image_url: str | None = None
+    data: dict[str, str] = {}
+
+
+def in_words(category: str) -> str:
+    """A category as people write it: ``running-shoes`` becomes running shoes."""
+    return category.replace("-", " ").replace("_", " ")
+
+
+def day_in_words(day: date, today: date) -> str:
+    """A day such as 15 November, with the year when it is another one."""
+    words = f"{day.day} {_MONTHS[day.month - 1]}"
+    return words if day.year == today.year else f"{words} {day.year}"
+
+
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
+
+def place_values(facts: Facts) -> Values:
+    """The variables that every campaign of a decision shares."""
+    values: Values = {"geofence.name": facts.geofence.name}
+    if facts.store is not None:
+        values["store.name"] = facts.store.name
+    return values
+
+
+def interest_values(match: Match | None, zone: ZoneInfo, at: datetime) -> Values:
+    """The variables about the strongest matched interest; none when there is none."""
+    if match is None:
+        return {}
+    today, looked = at.astimezone(zone).date(), match.last_at.astimezone(zone).date()
+    return {
+        "interest.category": in_words(match.interest.category),
+        "interest.count": len(match.events),
+        "interest.days_ago": (today - looked).days,
+        "interest.date": day_in_words(looked, today),
+    }
+
+
+def render_check(campaign: Campaign, values: Values) -> tuple[Check, Payload | None]:
+    """Check 10: every text can be written, none is empty, and all of it fits the provider's limit."""
+    try:
+        payload = _written(campaign, values)
+    except TemplateError as error:
+        return check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)}), None
+    size_b = payload_size_b(payload)
+    used = {"size_b": size_b, "limit_b": CONTENT_LIMIT_B}
+    if size_b > CONTENT_LIMIT_B:
+        return check(Gate.RENDER, [Reason.CONTENT_TOO_LONG], used), None
+    return check(Gate.RENDER, [], used), payload
+
+
+def payload_size_b(payload: Payload) -> int:
+    """Bytes of the payload as JSON in UTF-8."""
+    return len(_ENCODER.encode(payload))
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def _written(campaign: Campaign, values: Values) -> Payload:
+    content = campaign.spec.content
+    title, body = render(campaign.title, values).strip(), render(campaign.body, values).strip()
+    if not title or not body:
+        raise TemplateError("the title or the body came out empty")
+    return Payload(
+        title=title,
+        body=body,
+        deep_link=None if campaign.deep_link is None else render(campaign.deep_link, values),
+        image_url=content.image_url,
+        data={key: render(template, values) for key, template in campaign.data},
+    )

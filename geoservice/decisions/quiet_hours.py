@@ -1,0 +1,88 @@
+"""Check 8: quiet hours, right across midnight and across the switch to and from summer time. Pure.
+
+Quiet hours are what the wall clock says: an instant is quiet when its local time lies in [start, end). So an
+hour that the clock shows twice is quiet twice, and an end that the clock skips falls on the next time that it
+shows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from geoservice.decisions.checks import Check, check
+from geoservice.decisions.facts import Facts, QuietHours
+from geoservice.decisions.reasons import Gate, Reason
+
+_SECOND = timedelta(seconds=1)
+_HORIZON = timedelta(hours=50)  # the longest local day has 25 hours; a start comes at most a day later
+
+
+def is_quiet(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> bool:
+    """Whether ``at`` lies in the quiet hours of this zone."""
+    return hours is not None and _covers(hours, at.astimezone(zone).time())
+
+
+def _covers(hours: QuietHours, local: time) -> bool:
+    if hours.start <= hours.end:
+        return hours.start <= local < hours.end
+    return local >= hours.start or local < hours.end
+
+
+def next_quiet_start(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> datetime | None:
+    """The first quiet instant at or after ``at``, in UTC; None when there are no quiet hours."""
+    if hours is None or hours.start == hours.end:
+        return None
+    if is_quiet(hours, zone, at):
+        return at
+    # Quiet begins when the clock shows the start, or jumps over it or back into the quiet hours.
+    candidates = [*_showings(hours.start, zone, at), *_clock_change(zone, at)]
+    return min((c for c in candidates if c > at and is_quiet(hours, zone, c)), default=None)
+
+
+def _showings(local: time, zone: ZoneInfo, at: datetime) -> list[datetime]:
+    """The instants of the next days at which the clock shows this time: none, one or two a day."""
+    today = at.astimezone(zone).date()
+    wanted = [
+        datetime.combine(today + timedelta(days=days), local, zone).replace(fold=fold)
+        for days in (0, 1, 2)
+        for fold in (0, 1)
+    ]
+    instants = [each.astimezone(UTC) for each in wanted]
+    return [instant for instant in instants if instant.astimezone(zone).time() == local]
+
+
+def _clock_change(zone: ZoneInfo, at: datetime) -> list[datetime]:
+    """The instant within the horizon at which the zone's offset changes, if it does."""
+    low, high = at.astimezone(UTC), at.astimezone(UTC) + _HORIZON
+    before = low.astimezone(zone).utcoffset()
+    if high.astimezone(zone).utcoffset() == before:
+        return []
+    while high - low > _SECOND:
+        middle = low + (high - low) / 2
+        if middle.astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    return [high.replace(microsecond=0)]
+
+
+def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:
+    """Check 8: the customer's quiet hours, then the retailer's, both in the customer's zone."""
+    own, house = facts.preferences.quiet_hours, facts.retailer.quiet_hours
+    refusals: list[Reason] = []
+    if is_quiet(own, zone, at):
+        refusals.append(Reason.QUIET_HOURS_CUSTOMER)
+    if is_quiet(house, zone, at):
+        refusals.append(Reason.QUIET_HOURS_RETAILER)
+    used = {
+        "local_time": at.astimezone(zone).strftime("%H:%M"),
+        "timezone": zone.key,
+        "customer": _in_words(own),
+        "retailer": _in_words(house),
+    }
+    return check(Gate.QUIET_HOURS, refusals, used)
+
+
+def _in_words(hours: QuietHours | None) -> str:
+    return "none" if hours is None or hours.start == hours.end else f"{hours.start:%H:%M}-{hours.end:%H:%M}"

@@ -1,0 +1,422 @@
+"""A stand-in for Firebase Cloud Messaging: a small real server on loopback that speaks FCM's wire format.
+
+It has the OAuth token endpoint and ``messages:send``, checks what the real ones check, keeps what it accepted
+and can be told how to answer next. Nothing reaches a phone. An async context manager, or a process::
+
+    python -m geoservice.demo.fcm_stand_in --port 0 --credentials account.json
+    {"base_url": "http://127.0.0.1:39271", ...}
+
+A process is steered over HTTP: ``POST /_script`` takes ``{"answers": [{"kind": "unavailable", "times": 3}],
+"token": null}`` (``"endpoint": "token"`` scripts the token endpoint), ``GET /_accepted`` lists, ``POST
+/_reset`` forgets. Scripted answers are used up in order, those for a token before those for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import signal
+import sys
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import jwt
+import msgspec
+import orjson
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from msgspec import Meta, Struct
+
+SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
+GOOGLE_AUDIENCE: Final = "https://oauth2.googleapis.com/token"
+FCM_ERROR: Final = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+BAD_REQUEST: Final = "type.googleapis.com/google.rpc.BadRequest"
+PAYLOAD_MAX_BYTES: Final = 4_096
+TTL_MAX_S: Final = 2_419_200
+HTML: Final = "<!doctype html><title>Error</title><p>That is all we know."
+
+
+Kind = Literal[
+    "accept", "unregistered", "not_found", "sender_id_mismatch", "invalid_token", "invalid_payload",
+    "quota_exceeded", "unavailable", "unauthenticated", "third_party_auth", "permission_denied", "internal",
+    "bad_gateway_html", "html_ok", "cut", "hang",
+]  # fmt: skip
+"""How to answer."""
+
+
+class Answer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One scripted answer, used ``times`` times, given after ``delay_s`` seconds.
+
+    ``retry_after`` is the header itself: seconds or an HTTP date. ``taken`` says whether the push counts
+    as accepted whatever the answer; left open it does for HTML with 200, a cut and a hang: the worst case.
+    ``hang`` never answers: it closes the connection after ``delay_s``, an hour unless told.
+    """
+
+    kind: Kind = "accept"
+    times: Annotated[int, Meta(ge=1)] = 1
+    delay_s: Annotated[float, Meta(ge=0)] = 0.0
+    retry_after: str | None = None
+    taken: bool | None = None
+
+
+class Script(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /_script``."""
+
+    answers: list[Answer]
+    token: str | None = None
+    endpoint: Literal["send", "token"] = "send"
+
+
+class AcceptedPush(Struct, frozen=True):
+    """A push that was taken. ``token`` is the token or fid, ``message`` the wire form as it came."""
+
+    message_id: str | None
+    token: str
+    title: str | None
+    body: str | None
+    received_at: datetime
+    message: dict[str, Any]
+
+
+# The rows: HTTP status, google.rpc status, text, FcmError code, field that BadRequest names.
+_ERRORS: Final[dict[Kind, tuple[int, str, str, str | None, str | None]]] = {
+    "unregistered": (404, "NOT_FOUND", "Requested entity was not found.", "UNREGISTERED", None),
+    "not_found": (404, "NOT_FOUND", "Requested entity was not found.", None, None),
+    "sender_id_mismatch": (403, "PERMISSION_DENIED", "SenderId mismatch", "SENDER_ID_MISMATCH", None),
+    "invalid_token": (400, "INVALID_ARGUMENT", "Not a valid registration token", "INVALID_ARGUMENT", None),
+    "invalid_payload": (400, "INVALID_ARGUMENT", "Invalid value", "INVALID_ARGUMENT", "message.data"),
+    "quota_exceeded": (429, "RESOURCE_EXHAUSTED", "Quota exceeded.", "QUOTA_EXCEEDED", None),
+    "unavailable": (503, "UNAVAILABLE", "The service is currently unavailable.", "UNAVAILABLE", None),
+    "unauthenticated": (401, "UNAUTHENTICATED", "Invalid authentication credentials.", None, None),
+    "third_party_auth": (401, "UNAUTHENTICATED", "Auth error from APNS", "THIRD_PARTY_AUTH_ERROR", None),
+    "permission_denied": (403, "PERMISSION_DENIED", "Permission denied on resource.", None, None),
+    "internal": (500, "INTERNAL", "Internal error encountered.", "INTERNAL", None),
+}
+_TAKEN_UNLESS_TOLD: Final = frozenset({"accept", "html_ok", "cut", "hang"})
+
+
+class _Wire(Struct, frozen=True, forbid_unknown_fields=True):
+    """What FCM knows of a message, as far as this service may use it; topics and conditions are not."""
+
+
+Label = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9\-_.~%]{1,50}$")]
+
+
+class _FcmOptions(_Wire, frozen=True):
+    analytics_label: Label | None = None
+    image: str | None = None
+
+
+class _Notification(_Wire, frozen=True):
+    title: str | None = None
+    body: str | None = None
+    image: str | None = None
+
+
+class _AndroidNotification(_Notification, frozen=True):
+    tag: str | None = None
+    channel_id: str | None = None
+    icon: str | None = None
+    color: str | None = None
+    sound: str | None = None
+    click_action: str | None = None
+
+
+class _Android(_Wire, frozen=True):
+    collapse_key: str | None = None
+    priority: Literal["high", "normal", "HIGH", "NORMAL"] = "normal"
+    ttl: Annotated[str, Meta(pattern=r"^[0-9]{1,10}(\.[0-9]{1,9})?s$")] | None = None
+    data: dict[str, str] = {}
+    notification: _AndroidNotification | None = None
+    fcm_options: _FcmOptions | None = None
+
+
+class _ApnsPayload(Struct, frozen=True):
+    aps: dict[str, Any]
+
+
+class _Apns(_Wire, frozen=True):
+    headers: dict[str, str] = {}
+    payload: _ApnsPayload | None = None
+    fcm_options: _FcmOptions | None = None
+
+
+class _Message(_Wire, frozen=True):
+    data: dict[str, str] = {}
+    notification: _Notification | None = None
+    android: _Android | None = None
+    apns: _Apns | None = None
+    fcm_options: _FcmOptions | None = None
+    token: Annotated[str, Meta(min_length=1)] | None = None
+    fid: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class _SendRequest(_Wire, frozen=True):
+    message: _Message
+    validate_only: bool = False
+
+
+class FcmStandIn:
+    """The server. ``accepted`` is in order of arrival; ``sends`` and ``token_requests`` count calls."""
+
+    def __init__(self, *, project_id: str = "stand-in", port: int = 0, token_lifetime_s: int = 3_599) -> None:
+        self.project_id = project_id
+        self.token_lifetime_s = token_lifetime_s
+        self.client_email = f"geoservice@{project_id}.iam.gserviceaccount.com"
+        self.base_url = ""
+        self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+        self._access_tokens: set[str] = set()
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was accepted, scripted and counted; access tokens stay good."""
+        self.accepted: list[AcceptedPush] = []
+        self.sends = self.token_requests = self.in_flight = self.in_flight_peak = 0
+        self._scripts: dict[str | None, deque[Answer]] = {}
+        self._token_script: deque[Answer] = deque()
+
+    def script(self, *answers: Answer, token: str | None = None) -> None:
+        """Append answers for pushes to ``token`` (or fid), or to anyone."""
+        self._scripts.setdefault(token, deque()).extend(answers)
+
+    def script_token_endpoint(self, *answers: Answer) -> None:
+        """Append answers for the OAuth endpoint; ``unauthenticated`` is a refused key."""
+        self._token_script.extend(answers)
+
+    def revoke_access_tokens(self) -> None:
+        """From now on every access token handed out so far gets a 401."""
+        self._access_tokens.clear()
+
+    @property
+    def token_uri(self) -> str:
+        """Where access tokens are made."""
+        return f"{self.base_url}/token"
+
+    def write_service_account(self, path: Path) -> Path:
+        """Write a service-account file (mode 0600) as the Firebase console makes them, for this server."""
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        account = {
+            "type": "service_account",
+            "project_id": self.project_id,
+            "private_key_id": "stand-in",
+            "private_key": pem.decode(),
+            "client_email": self.client_email,
+            "client_id": "1",
+            "token_uri": self.token_uri,
+        }
+        path.touch(mode=0o600)
+        path.write_bytes(orjson.dumps(account, option=orjson.OPT_INDENT_2))
+        return path
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/token", self._token)
+        app.router.add_post("/v1/projects/{project}/messages:send", self._send)
+        app.router.add_get("/_accepted", self._list_accepted)
+        app.router.add_post("/_script", self._add_script)
+        app.router.add_post("/_reset", self._reset)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+        self.base_url = f"http://127.0.0.1:{self._port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _list_accepted(self, _: web.Request) -> web.Response:
+        counters = {"sends": self.sends, "token_requests": self.token_requests}
+        return _json(200, {"accepted": msgspec.to_builtins(self.accepted), **counters})
+
+    async def _add_script(self, request: web.Request) -> web.Response:
+        try:
+            script = msgspec.json.decode(await request.read(), type=Script)
+        except msgspec.DecodeError as error:
+            return _json(400, {"error": str(error)})
+        if script.endpoint == "token":
+            self.script_token_endpoint(*script.answers)
+        else:
+            self.script(*script.answers, token=script.token)
+        return web.Response(status=204)
+
+    async def _reset(self, _: web.Request) -> web.Response:
+        self.reset()
+        return web.Response(status=204)
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        """RFC 7523: a signed assertion for an access token."""
+        self.token_requests += 1
+        form = await request.post()
+        answer = _next(self._token_script)
+        await asyncio.sleep(answer.delay_s)
+        if answer.kind == "unauthenticated" or not self._assertion_holds(str(form.get("assertion"))):
+            return _json(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+        if answer.kind != "accept":
+            return await _answer(request, answer)
+        access_token = f"ya29.{secrets.token_urlsafe(24)}"
+        self._access_tokens.add(access_token)
+        granted = {"access_token": access_token, "expires_in": self.token_lifetime_s, "token_type": "Bearer"}
+        return _json(200, granted)
+
+    def _assertion_holds(self, assertion: str) -> bool:
+        try:
+            claims = jwt.decode(
+                assertion,
+                self._key.public_key(),
+                algorithms=["RS256"],
+                audience=[GOOGLE_AUDIENCE, self.token_uri],
+                issuer=self.client_email,
+                options={"require": ["exp", "iat", "iss", "aud"]},
+            )
+        except jwt.InvalidTokenError:
+            return False
+        return bool(claims.get("scope") == SCOPE)
+
+    async def _send(self, request: web.Request) -> web.StreamResponse:
+        self.sends += 1
+        self.in_flight += 1
+        self.in_flight_peak = max(self.in_flight_peak, self.in_flight)
+        try:
+            return await self._checked_send(request)
+        finally:
+            self.in_flight -= 1
+
+    async def _checked_send(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self._access_tokens:
+            return _error("unauthenticated")
+        if request.match_info["project"] != self.project_id:
+            return _error("not_found")
+        try:
+            message = msgspec.json.decode(raw, type=_SendRequest).message
+        except msgspec.DecodeError as error:
+            return _error("invalid_payload", text=str(error), field=_place(str(error)))
+        if (wrong := _wrong_field(message)) is not None:
+            return _error("invalid_payload", text="Message is invalid.", field=wrong)
+        token = message.token or message.fid or ""
+        answer = _next(self._scripts.get(token) or self._scripts.get(None) or deque())
+        if answer.kind in _TAKEN_UNLESS_TOLD if answer.taken is None else answer.taken:
+            self._accept(message, token, raw)
+        await asyncio.sleep(answer.delay_s or (3_600 if answer.kind == "hang" else 0))
+        return await _answer(request, answer, f"projects/{self.project_id}/messages/0:{secrets.token_hex(8)}")
+
+    def _accept(self, message: _Message, token: str, raw: bytes) -> None:
+        shown = message.notification or _Notification()
+        self.accepted.append(
+            AcceptedPush(
+                message_id=message.data.get("message_id"),
+                token=token,
+                title=shown.title,
+                body=shown.body,
+                received_at=datetime.now(UTC),
+                message=orjson.loads(raw)["message"],
+            )
+        )
+
+
+def _place(error: str) -> str:
+    """What msgspec writes as "... - at `$.message.android`" is ``message.android`` for Google."""
+    _, found, path = error.rpartition("at `$.")
+    return path.rstrip("`") if found else "message"
+
+
+def _wrong_field(message: _Message) -> str | None:
+    """The field that breaks a rule which the shape alone does not show."""
+    if (message.token is None) == (message.fid is None):
+        return "message"
+    ttl = message.android.ttl if message.android else None
+    if ttl is not None and float(ttl.removesuffix("s")) > TTL_MAX_S:
+        return "message.android.ttl"
+    if any(key == "from" or key.startswith(("google.", "gcm.")) for key in message.data):
+        return "message.data"
+    shown = msgspec.json.encode([message.notification, message.data])
+    return "message" if len(shown) > PAYLOAD_MAX_BYTES else None
+
+
+def _next(script: deque[Answer]) -> Answer:
+    """Use up one answer; with none left, accept."""
+    if not script:
+        return Answer()
+    answer = script.popleft()
+    if answer.times > 1:
+        script.appendleft(msgspec.structs.replace(answer, times=answer.times - 1))
+    return answer
+
+
+async def _answer(request: web.Request, answer: Answer, name: str = "") -> web.StreamResponse:
+    match answer.kind:
+        case "accept":
+            return _json(200, {"name": name})
+        case "html_ok" | "bad_gateway_html":
+            status = 200 if answer.kind == "html_ok" else 502
+            return web.Response(status=status, text=HTML, content_type="text/html")
+        case "cut" | "hang":
+            return await _break_off(request, started=answer.kind == "cut")
+        case _:
+            return _error(answer.kind, retry_after=answer.retry_after)
+
+
+async def _break_off(request: web.Request, *, started: bool) -> web.StreamResponse:
+    """Cut the connection, in the middle of a 200's body when ``started``."""
+    response = web.StreamResponse(headers={"Content-Length": "400", "Content-Type": "application/json"})
+    if started:
+        await response.prepare(request)
+        await response.write(b'{"name": "projects/')
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+def _error(
+    kind: Kind, *, text: str | None = None, field: str | None = None, retry_after: str | None = None
+) -> web.Response:
+    status, code, standard_text, fcm_code, standard_field = _ERRORS[kind]
+    details: list[dict[str, Any]] = [] if fcm_code is None else [{"@type": FCM_ERROR, "errorCode": fcm_code}]
+    named = field or standard_field
+    if named is not None:
+        violation = {"field": named, "description": text or standard_text}
+        details.append({"@type": BAD_REQUEST, "fieldViolations": [violation]})
+    error = {"code": status, "message": text or standard_text, "status": code}
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return _json(status, {"error": {**error, "details": details} if details else error}, headers)
+
+
+def _json(status: int, value: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
+    body = orjson.dumps(value)
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+async def _serve(port: int, credentials: Path | None) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with FcmStandIn(port=port) as stand_in:
+        if credentials is not None:
+            stand_in.write_service_account(credentials)
+        said = {"base_url": stand_in.base_url, "project_id": stand_in.project_id}
+        sys.stdout.write(orjson.dumps(said).decode() + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m geoservice.demo.fcm_stand_in", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--credentials", type=Path, help="where to write the service-account file")
+    arguments = parser.parse_args()
+    asyncio.run(_serve(arguments.port, arguments.credentials))
+
+
+if __name__ == "__main__":
+    main()

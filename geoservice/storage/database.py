@@ -1,0 +1,118 @@
+"""The connection pool, and what every connection of it agrees on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import asyncpg
+import orjson
+
+from geoservice.errors import NotReady
+
+LOCK_TIMEOUT_MS: Final = 250
+"""How long a statement waits for a row that somebody else holds before the transaction is tried again."""
+
+_TRANSIENT: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+"""Errors after which the same transaction, run again, is expected to work."""
+
+UNREACHABLE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+"""Errors that say that the database is away for the moment."""
+
+Result = TypeVar("Result")
+
+
+def _decode(text: str) -> object:
+    return orjson.loads(text)
+
+
+def _encode(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode, decoder=_decode)
+
+
+async def open_pool(dsn: str, *, size: int, application: str = "geoservice") -> asyncpg.Pool:
+    """Open a pool of at most ``size`` connections to ``dsn``."""
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=min(2, size),
+            max_size=size,
+            init=_prepare,
+            command_timeout=30,
+            server_settings={
+                "application_name": application,
+                "timezone": "UTC",
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": "30000",
+                # The plans of these small statements never change; planning them again costs more than it finds.
+                "jit": "off",
+            },
+        )
+    except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
+        raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
+
+
+class Database:
+    """Runs transactions; the one place that decides what is tried again."""
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
+        self.pool = pool
+        self._dsn = dsn
+
+    async def connect_apart(self) -> asyncpg.Connection:
+        """Open a connection outside the pool, for LISTEN; the caller closes it."""
+        try:
+            return await asyncpg.connect(self._dsn, server_settings={"application_name": "geoservice listen"})
+        except (*UNREACHABLE, asyncpg.PostgresError) as error:
+            raise NotReady("The database is away; try again shortly.") from error
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """Borrow a connection; an unreachable database is NotReady, with Retry-After."""
+        try:
+            async with self.pool.acquire(timeout=10) as connection:
+                yield connection
+        except UNREACHABLE as error:
+            raise NotReady("The database is away; try again shortly.") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """Open one transaction, committed at the end, rolled back on any error."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def run(
+        self, work: Callable[[asyncpg.pool.PoolConnectionProxy], Awaitable[Result]], *, attempts: int = 8
+    ) -> Result:
+        """Run ``work`` in a transaction; after a deadlock or a lock that was held too long, run it again."""
+        for attempt in range(attempts):
+            try:
+                async with self.transaction() as connection:
+                    return await work(connection)
+            except _TRANSIENT:
+                if attempt == attempts - 1:
+                    raise
+                # Full jitter: rivals that collided once must not collide in step again.
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret
+        raise AssertionError("unreachable")

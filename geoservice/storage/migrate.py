@@ -1,0 +1,77 @@
+"""Bring a database to the schema that this version needs, and say whether it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_MIGRATE_LOCK = 0x6765_6F73  # "geos": one migrator at a time
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def newest_revision() -> str:
+    """Name the revision that this version of the code needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError("no migrations are packaged")
+    return head
+
+
+async def current_revision(connection: asyncpg.Connection) -> str | None:
+    """Name the revision of this database; None when it has never been migrated."""
+    if await connection.fetchval("select to_regclass('alembic_version')") is None:
+        return None
+    revision: str | None = await connection.fetchval("select version_num from alembic_version")
+    return revision
+
+
+async def is_migrated(connection: asyncpg.Connection) -> bool:
+    """Whether the database has the schema of this version, or of a newer one that still serves it."""
+    revision = await current_revision(connection)
+    # Migrations are forward-only and safe under a running older version, so an unknown revision is a newer one.
+    known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+    return revision is not None and (revision == known[0] or revision not in known)
+
+
+async def migrate(dsn: str) -> None:
+    """Run the missing migrations; safe to call again, and from several processes at once."""
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(dsn, server_settings={"application_name": "geoservice migrate"})
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql(f"select pg_advisory_lock({_MIGRATE_LOCK})")
+            await connection.commit()
+            await connection.run_sync(_upgrade)
+            await _release(connection)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+async def _release(connection: AsyncConnection) -> None:
+    await connection.commit()
+    await connection.exec_driver_sql(f"select pg_advisory_unlock({_MIGRATE_LOCK})")

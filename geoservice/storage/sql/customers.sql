@@ -1,0 +1,172 @@
+-- name: add_customer
+insert into customers (customer_id, created_at) values (:customer_id, :at) on conflict do nothing;
+
+-- name: add_device
+-- A device starts without permission; whoever adds it locks the customer and copies the consent in force.
+insert into devices (customer_id, device_id, registered_at) values (:customer_id, :device_id, :at)
+on conflict do nothing;
+
+-- name: copy_location_consent
+-- L1 and L2 are held: the newest consent cannot change under us.
+update devices set location_allowed = coalesce((
+    select granted from consents
+    where customer_id = :customer_id and purpose = 'location'
+    order by consent_id desc limit 1), false)
+where customer_id = :customer_id and device_id = :device_id;
+
+-- name: lock_devices_of
+-- L1.
+select customer_id, device_id from devices where customer_id = :customer_id
+order by customer_id, device_id for no key update;
+
+-- name: lock_devices_for_sign_in
+-- L1. This phone, and whichever rows hold its push token or installation id now.
+select customer_id, device_id, push_token, fid from devices
+where (customer_id = :customer_id and device_id = :device_id)
+   or push_token = :push_token or fid = :fid
+order by customer_id, device_id
+for no key update;
+
+-- name: lock_customers
+-- L2.
+select customer_id from customers where customer_id = any(:customer_ids::text[])
+order by customer_id for no key update;
+
+-- name: device_ids
+select device_id from devices where customer_id = :customer_id order by device_id;
+
+-- name: release_token
+-- The phone changed hands: whoever had this token before is not reachable by it any more.
+update devices set push_token = null, fid = null
+where (push_token = :push_token or fid = :fid) and not (customer_id = :customer_id and device_id = :device_id);
+
+-- name: register_device
+update devices
+set platform = :platform, push_token = :push_token, fid = :fid, app_version = :app_version, timezone = :timezone,
+    locale = :locale, os_location_permission = :os_location_permission, token_set_at = :at
+where customer_id = :customer_id and device_id = :device_id;
+
+-- name: delete_device
+delete from devices where customer_id = :customer_id and device_id = :device_id;
+
+-- name: cancel_of_device
+-- L4. What waits for a phone that is no longer hers.
+update messages set state = 'cancelled', failure = :failure, finished_at = :at, claim_id = null, lease_until = null
+where (customer_id, message_id) in (
+    select customer_id, message_id from messages
+    where customer_id = :customer_id and device_id = :device_id and state in ('pending', 'claimed', 'retry_wait')
+    order by customer_id, message_id for no key update);
+
+-- name: leave_visits_with_device
+-- L3. A phone that signed out is in no store.
+update visits
+set present = array(select p from unnest(present) as p where split_part(p, ' ', 1) <> :device_id),
+    ended_at = case when not exists (select from unnest(present) as p where split_part(p, ' ', 1) <> :device_id)
+                    then :at else ended_at end
+where customer_id = :customer_id and ended_at is null;
+
+-- name: add_consent
+insert into consents (customer_id, purpose, granted, notice_version, language, source, os_permission, recorded_at)
+values (:customer_id, :purpose, :granted, :notice_version, :language, :source, :os_permission, :at);
+
+-- name: allow_location
+update devices set location_allowed = true where customer_id = :customer_id;
+
+-- name: forget_location
+-- The last fix and every presence go; the order mark stays, it is a time without a place.
+update devices set location_allowed = false, track = null where customer_id = :customer_id;
+
+-- name: end_visits
+update visits set ended_at = :at, present = '{}' where customer_id = :customer_id and ended_at is null;
+
+-- name: drop_undecided
+-- A transition that nobody has looked at yet is not looked at any more.
+update transitions set engaged_at = :at where customer_id = :customer_id and engaged_at is null;
+
+-- name: drop_deferred
+delete from deferred where customer_id = :customer_id;
+
+-- name: cancel_needing
+-- L4. Cancel what has not left the house and needs this purpose.
+with waiting as (
+    select customer_id, message_id from messages
+    where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait')
+      and purposes @> array[:purpose]
+    order by customer_id, message_id for no key update
+)
+update messages m set state = 'cancelled', failure = 'consent_withdrawn', finished_at = :at, claim_id = null,
+                      lease_until = null
+from waiting where m.customer_id = waiting.customer_id and m.message_id = waiting.message_id
+returning m.message_id;
+
+-- name: cancel_unwanted
+-- L4. Cancel what has not left the house and the customer's new settings do not want.
+with waiting as (
+    select customer_id, message_id from messages
+    where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait')
+      and (:everything or topic = any(:topics::text[]))
+    order by customer_id, message_id for no key update
+)
+update messages m set state = 'cancelled', failure = 'preferences_changed', finished_at = :at, claim_id = null,
+                      lease_until = null
+from waiting where m.customer_id = waiting.customer_id and m.message_id = waiting.message_id
+returning m.message_id;
+
+-- name: in_flight
+-- What the provider may have already.
+select message_id from messages where customer_id = :customer_id and state = 'sending' order by message_id;
+
+-- name: consents_in_force
+select distinct on (purpose) purpose, granted, notice_version, language, source, os_permission, recorded_at
+from consents where customer_id = :customer_id
+order by purpose, consent_id desc;
+
+-- name: consent_history
+select purpose, granted, notice_version, language, source, os_permission, recorded_at
+from consents where customer_id = :customer_id
+order by consent_id;
+
+-- name: preferences
+select body, version from preferences where customer_id = :customer_id;
+
+-- name: save_preferences
+insert into preferences (customer_id, body, version, updated_at) values (:customer_id, :body, 1, :at)
+on conflict (customer_id) do update
+set body = excluded.body, version = preferences.version + 1, updated_at = excluded.updated_at
+returning version;
+
+-- name: update_customer
+update customers
+set timezone = coalesce(:timezone, timezone), locale = coalesce(:locale, locale),
+    birth_year = coalesce(:birth_year, birth_year), loyalty_tier = coalesce(:loyalty_tier, loyalty_tier),
+    attributes = coalesce(:attributes, attributes)
+where customer_id = :customer_id;
+
+-- name: add_events
+insert into events (customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id,
+                    order_id, source, received_at)
+select :customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id, :source,
+       :at
+from unnest(:event_ids::text[], :types::text[], :occurred_ats::timestamptz[], :product_ids::text[],
+            :categories::text[], :quantities::integer[], :prices::double precision[], :store_ids::text[],
+            :order_ids::text[])
+    as e (event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id)
+order by event_id
+on conflict do nothing
+returning event_id;
+
+-- name: messages
+select message_id, campaign_id, topic, channel, state, payload, why, store_id, reserved_at, accepted_at, expires_at
+from messages
+where customer_id = :customer_id and state not in ('failed', 'expired', 'cancelled')
+  and (:before::timestamptz is null or (reserved_at, message_id) < (:before, :before_id))
+order by reserved_at desc, message_id desc
+limit :limit;
+
+-- name: message
+select message_id, campaign_id, topic, channel, state, payload, why, store_id, reserved_at, accepted_at, expires_at
+from messages
+where customer_id = :customer_id and message_id = :message_id and state not in ('failed', 'expired', 'cancelled');
+
+-- name: presence
+select device_id, track from devices where customer_id = :customer_id order by device_id;

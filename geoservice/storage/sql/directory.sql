@@ -1,0 +1,64 @@
+-- name: revisions
+select room, revision from directory_revisions;
+
+-- name: publish
+-- Locks the room's row, so publications wait for one another; the new revision shows at commit.
+update directory_revisions set revision = revision + 1 where room = :room returning revision;
+
+-- name: announce
+select pg_notify('geoservice_directory', :room);
+
+-- name: stores
+select store_id, name, lat, lon, timezone, opening_hours, address from stores order by store_id;
+
+-- name: save_store
+insert into stores (store_id, name, lat, lon, timezone, opening_hours, address, updated_at)
+values (:store_id, :name, :lat, :lon, :timezone, :opening_hours, :address, :at)
+on conflict (store_id) do update
+set name = excluded.name, lat = excluded.lat, lon = excluded.lon, timezone = excluded.timezone,
+    opening_hours = excluded.opening_hours, address = excluded.address, updated_at = excluded.updated_at;
+
+-- name: geofences
+select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, valid_from, valid_until,
+       metadata
+from geofences order by geofence_id;
+
+-- name: save_geofences
+-- `more` holds the lists: an array of arrays would become one of two dimensions.
+insert into geofences (geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons,
+                       valid_from, valid_until, metadata, version)
+select geofence_id, store_id, name, kind, geometry, radius_m,
+       array(select jsonb_array_elements_text(more -> 'tags')), dwell_s, floor, more -> 'beacons', valid_from,
+       valid_until, more -> 'metadata', :version
+from unnest(:geofence_ids::text[], :store_ids::text[], :names::text[], :kinds::text[], :geometries::bytea[],
+            :radii_m::double precision[], :dwells_s::integer[], :floors::integer[], :valid_froms::timestamptz[],
+            :valid_untils::timestamptz[], :more::jsonb[])
+    as g (geofence_id, store_id, name, kind, geometry, radius_m, dwell_s, floor, valid_from, valid_until, more)
+on conflict (geofence_id) do update
+set store_id = excluded.store_id, name = excluded.name, kind = excluded.kind, geometry = excluded.geometry,
+    radius_m = excluded.radius_m, tags = excluded.tags, dwell_s = excluded.dwell_s, floor = excluded.floor,
+    beacons = excluded.beacons, valid_from = excluded.valid_from, valid_until = excluded.valid_until,
+    metadata = excluded.metadata, version = excluded.version;
+
+-- name: delete_geofences
+delete from geofences where geofence_id = any(:geofence_ids::text[]);
+
+-- name: add_version
+insert into catalogue_versions (version, published_at, actor, summary) values (:version, :at, :actor, :summary);
+
+-- name: versions
+select version, published_at, actor, summary from catalogue_versions order by version desc limit :limit;
+
+-- name: campaigns
+select campaign_id, version, state, body, updated_at from campaigns order by campaign_id;
+
+-- name: campaign
+select campaign_id, version, state, body, updated_at from campaigns where campaign_id = :campaign_id;
+
+-- name: save_campaign
+insert into campaigns (campaign_id, version, state, body, updated_at)
+values (:campaign_id, 1, :state, :body, :at)
+on conflict (campaign_id) do update
+set version = campaigns.version + 1, state = excluded.state, body = excluded.body, updated_at = excluded.updated_at
+returning version;
+

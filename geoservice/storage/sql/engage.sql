@@ -1,0 +1,117 @@
+-- name: lock_customers
+-- L2. A customer that somebody else holds is skipped: her transitions stay undecided and a worker takes them up.
+select customer_id, timezone, locale, birth_year
+from customers
+where customer_id = any(:customer_ids::text[])
+order by customer_id
+for no key update skip locked;
+
+-- name: customers_waiting
+-- Whoever has a transition that nobody could decide yet, or a campaign whose wait is over.
+select customer_id from transitions where engaged_at is null
+union
+select customer_id from deferred where due_at <= :at
+limit :limit;
+
+-- name: undecided
+-- In the order in which they happened: what was just found, what an earlier batch left behind (campaign_id is null),
+-- and single campaigns whose wait is over.
+select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
+       t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, x.campaign_id, d.timezone as device_timezone,
+       coalesce(d.os_location_permission, 'unknown') as os_location_permission,
+       (d.push_token is not null or d.fid is not null) as push_reachable
+from transitions t
+left join deferred x on x.customer_id = t.customer_id and x.transition_id = t.transition_id and x.due_at <= :at
+left join devices d on d.customer_id = t.customer_id and d.device_id = t.device_id
+where t.customer_id = any(:customer_ids::text[])
+  and (t.engaged_at is null
+       or (t.customer_id, t.transition_id) in (select customer_id, transition_id from deferred
+                                               where customer_id = any(:customer_ids::text[]) and due_at <= :at))
+order by t.customer_id, t.at, t.seq, x.campaign_id;
+
+-- name: preferences
+select customer_id, body from preferences where customer_id = any(:customer_ids::text[]);
+
+-- name: consents
+-- The newest record of each purpose is in force.
+select distinct on (customer_id, purpose) customer_id, purpose, granted, notice_version, recorded_at
+from consents
+where customer_id = any(:customer_ids::text[])
+order by customer_id, purpose, consent_id desc;
+
+-- name: events
+select customer_id, type, occurred_at, product_id, category, store_id
+from events
+where customer_id = any(:customer_ids::text[]) and occurred_at > :since and occurred_at <= :at
+order by customer_id, occurred_at desc;
+
+-- name: slots
+-- Every message of the window, in any state: the rows are the cap slots.
+select customer_id, message_id, campaign_id, topic, state, reserved_at, expires_at, accepted_at, store_id,
+       geofence_id, visit_id
+from messages
+where customer_id = any(:customer_ids::text[]) and reserved_at > :since
+order by customer_id, reserved_at desc;
+
+-- name: visits
+-- L3. Open visits, and those that ended so recently that a return resumes them.
+select customer_id, visit_id, place, store_id, started_at, ended_at, present
+from visits
+where customer_id = any(:customer_ids::text[]) and (ended_at is null or ended_at >= :since)
+order by customer_id, visit_id
+for no key update;
+
+-- name: save_visits
+insert into visits (customer_id, visit_id, place, store_id, started_at, ended_at, present)
+select customer_id, visit_id, place, store_id, started_at, ended_at, present
+from jsonb_to_recordset(:rows::jsonb)
+    as v (customer_id text, visit_id text, place text, store_id text, started_at timestamptz, ended_at timestamptz,
+          present text[])
+order by customer_id, visit_id
+on conflict (customer_id, visit_id) do update set ended_at = excluded.ended_at, present = excluded.present;
+
+-- name: mark_engaged
+update transitions t
+set engaged_at = :at, visit_id = e.visit_id
+from unnest(:customer_ids::text[], :transition_ids::text[], :visit_ids::text[])
+    as e (customer_id, transition_id, visit_id)
+where t.customer_id = e.customer_id and t.transition_id = e.transition_id;
+
+-- name: add_decisions
+insert into decisions (customer_id, decision_id, transition_id, campaign_id, campaign_version, geofence_id, store_id,
+                       visit_id, outcome, reason, checks, message_id, at)
+select customer_id, decision_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
+       outcome, reason, checks, message_id, :at
+from rows from (jsonb_to_recordset(:rows::jsonb)
+    as (customer_id text, decision_id text, transition_id text, campaign_id text, campaign_version integer,
+        geofence_id text, store_id text, visit_id text, outcome text, reason text, checks jsonb, message_id text))
+    with ordinality as d (customer_id, decision_id, transition_id, campaign_id, campaign_version, geofence_id,
+                          store_id, visit_id, outcome, reason, checks, message_id, place_in_batch)
+order by place_in_batch;
+
+-- name: add_messages
+-- L4, inserted sorted by key. The row is the cap slot from here on.
+insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id,
+                      geofence_id, visit_id, purposes, payload, why, resend, reserved_at, not_before, expires_at)
+select customer_id, message_id, decision_id, campaign_id, topic, 'push', device_id, store_id, geofence_id, visit_id,
+       purposes, payload, why, resend, :at, :at, expires_at
+from jsonb_to_recordset(:rows::jsonb)
+    as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, device_id text,
+          store_id text, geofence_id text, visit_id text, purposes text[], payload jsonb, why jsonb, resend boolean,
+          expires_at timestamptz)
+order by customer_id, message_id;
+
+-- name: wake_senders
+select pg_notify('geoservice_outbox', '');
+
+-- name: defer
+insert into deferred (customer_id, transition_id, campaign_id, due_at)
+select customer_id, transition_id, campaign_id, due_at
+from jsonb_to_recordset(:rows::jsonb)
+    as d (customer_id text, transition_id text, campaign_id text, due_at timestamptz)
+order by customer_id, transition_id, campaign_id
+on conflict (customer_id, transition_id, campaign_id) do update set due_at = excluded.due_at;
+
+-- name: close_deferred
+delete from deferred
+where customer_id = any(:customer_ids::text[]) and due_at <= :at;

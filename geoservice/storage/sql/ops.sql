@@ -1,0 +1,69 @@
+-- name: transitions
+select seq, customer_id, transition_id, device_id, geofence_id, kind, at, confidence, source, late, initial, assumed,
+       visit_id, engaged_at is null as undecided
+from transitions
+where (:customer_id::text is null or customer_id = :customer_id)
+  and (:device_id::text is null or device_id = :device_id)
+  and (:since::timestamptz is null or at >= :since)
+  and seq > :after
+order by seq
+limit :limit;
+
+-- name: decisions
+select seq, decision_id, customer_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
+       outcome, reason, checks, message_id, at
+from decisions
+where (:customer_id::text is null or customer_id = :customer_id)
+  and (:campaign_id::text is null or campaign_id = :campaign_id)
+  and (:outcome::text is null or outcome = :outcome)
+  and (:since::timestamptz is null or at >= :since)
+  and seq > :after
+order by seq
+limit :limit;
+
+-- name: decision
+select d.seq, d.decision_id, d.customer_id, d.transition_id, d.campaign_id, d.campaign_version, d.geofence_id,
+       d.store_id, d.visit_id, d.outcome, d.reason, d.checks, d.message_id, d.at, m.state as message_state, m.payload,
+       m.why, m.failure
+from decisions d
+left join messages m on m.customer_id = d.customer_id and m.message_id = d.message_id
+where d.decision_id = :decision_id;
+
+-- name: add_key
+insert into api_keys (key_id, name, role, key_hash, created_at) values (:key_id, :name, :role, :key_hash, :at);
+
+-- name: key
+select key_id, name, role, last_used_at from api_keys where key_hash = :key_hash and revoked_at is null;
+
+-- name: touch_key
+-- At most once a minute a key, so that a busy key costs no write a call.
+update api_keys set last_used_at = :at
+where key_id = :key_id and (last_used_at is null or last_used_at < :at::timestamptz - interval '1 minute');
+
+-- name: audit
+insert into audit_log (at, actor, action, customer_id, subject, reason)
+values (:at, :actor, :action, :customer_id, :subject, :reason);
+
+-- name: claim_slot
+-- L0, committed alone: the first process to ask runs the slot.
+insert into timers (name, last_slot) values (:name, :slot)
+on conflict (name) do update set last_slot = excluded.last_slot where timers.last_slot < excluded.last_slot
+returning name;
+
+-- name: forget_old_tracks
+-- L1. No fix is kept longer than this, even of a phone that fell silent.
+update devices set track = null
+where (customer_id, device_id) in (
+    select customer_id, device_id from devices where track is not null and newest_at < :before
+    order by customer_id, device_id limit 1000 for no key update skip locked)
+returning customer_id;
+
+-- name: end_stale_visits
+update visits set ended_at = started_at, present = '{}'
+where (customer_id, visit_id) in (
+    select customer_id, visit_id from visits where ended_at is null and customer_id = any(:customer_ids::text[])
+      and started_at < :before
+    order by customer_id, visit_id for no key update skip locked);
+
+-- name: delete_old_receipts
+delete from ping_receipts where received_at < :before;

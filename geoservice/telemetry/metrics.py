@@ -1,0 +1,57 @@
+"""Every metric of the service, declared once. Labels never hold ids or places."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+
+_FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+INGEST_PINGS: Final = Counter(
+    "geoservice_pings",
+    "Pings by what became of them: accepted, duplicate, rejected, or the reason why they were ignored.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+INGEST_BATCH: Final = Histogram(
+    "geoservice_ingest_batch_seconds",
+    "Time from taking a micro-batch to its commit.",
+    buckets=_FAST_S,
+    registry=REGISTRY,
+)
+INGEST_STAGE: Final = Histogram(
+    "geoservice_ingest_stage_seconds",
+    "Time of a micro-batch by stage: lock, match, store, decide.",
+    ["stage"],
+    buckets=_FAST_S,
+    registry=REGISTRY,
+)
+INGEST_QUEUE: Final = Gauge("geoservice_ingest_queue_items", "Pings that wait for a micro-batch.", registry=REGISTRY)
+TRANSITIONS: Final = Counter(
+    "geoservice_transitions", "Transitions by kind: enter, exit and so on.", ["kind"], registry=REGISTRY
+)
+DECISIONS: Final = Counter(
+    "geoservice_decisions",
+    "Decisions by outcome and reason; a message that is sent has the reason none.",
+    ["outcome", "reason"],
+    registry=REGISTRY,
+)
+UNDECIDED: Final = Counter(
+    "geoservice_transitions_postponed",
+    "Transitions whose customer was locked, so that a worker decided them a moment later.",
+    registry=REGISTRY,
+)
+PUSHES: Final = Counter(
+    "geoservice_pushes",
+    "Attempts to hand a message to the provider, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+PUSH_SECONDS: Final = Histogram(
+    "geoservice_push_seconds", "Time of one call to the push provider.", buckets=_FAST_S, registry=REGISTRY
+)
+MESSAGES: Final = Gauge("geoservice_messages", "Messages in the database by state.", ["state"], registry=REGISTRY)
+CATALOGUE: Final = Gauge("geoservice_geofences", "Geofences in the running matcher.", registry=REGISTRY)

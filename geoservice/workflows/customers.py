@@ -1,0 +1,361 @@
+"""What a customer decides and does: devices, consents, preferences, events.
+
+Everything here starts at L1 (her devices) and goes down: customer, visits and consents, messages. An opt-out cancels
+in its own transaction what has not left the house, and names what may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from geoservice.decisions.facts import Preferences
+from geoservice.errors import Conflict, NotFound
+from geoservice.storage.database import Database
+from geoservice.storage.queries import Connection, Queries
+from geoservice.vocabulary import Channel, EventType, OsPermission, Platform, Purpose, to_jsonable
+
+_ATTEMPTS: Final = 5
+
+_sql = Queries("customers")
+
+
+class _DevicesChanged(Exception):
+    """A device appeared between the two looks; its lock belongs before the customer's."""
+
+
+async def _lock(connection: Connection, customer_id: str) -> None:
+    """Take L1 and L2 of one customer, and make sure that no device slipped in between."""
+    locked = [row["device_id"] for row in await _sql.lock_devices_of.fetch(connection, customer_id=customer_id)]
+    await _sql.lock_customers.fetch(connection, customer_ids=[customer_id])
+    now = [row["device_id"] for row in await _sql.device_ids.fetch(connection, customer_id=customer_id)]
+    if now != locked:
+        raise _DevicesChanged
+
+
+async def _run(database: Database, work: Any) -> Any:
+    """Run a transaction that starts with :func:`_lock`, again if a device appeared."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return await database.run(work)
+        except (_DevicesChanged, asyncpg.UniqueViolationError):
+            continue
+    raise Conflict("The customer's devices keep changing; try again.")
+
+
+async def add_customer(database: Database, customer_id: str, at: datetime) -> None:
+    """Create the customer if this is the first that is heard of her."""
+    async with database.connection() as connection:
+        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
+
+
+# Devices ----------------------------------------------------------------------------------------------------
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the app says of itself at every start. Times zones are IANA names."""
+
+    platform: Platform
+    push_token: str | None = None
+    fid: str | None = None
+    app_version: str | None = None
+    timezone: str | None = None
+    locale: str | None = None
+    os_location_permission: OsPermission = OsPermission.UNKNOWN
+
+
+async def add_device(database: Database, key: tuple[str, str], at: datetime) -> None:
+    """Create a device that posts pings before it registered; it has no push token yet."""
+
+    async def work(connection: Connection) -> None:
+        await _create_device(connection, key, at)
+        await _sql.lock_customers.fetch(connection, customer_ids=[key[0]])
+        await _sql.copy_location_consent.run(connection, customer_id=key[0], device_id=key[1])
+
+    await database.run(work)
+
+
+async def _create_device(connection: Connection, key: tuple[str, str], at: datetime) -> None:
+    await _sql.add_customer.run(connection, customer_id=key[0], at=at)
+    await _sql.add_device.run(connection, customer_id=key[0], device_id=key[1], at=at)
+
+
+async def register_device(database: Database, key: tuple[str, str], registration: Registration, at: datetime) -> None:
+    """Sign a customer in on a phone. A push token belongs to one customer: the one before is not pushed to here."""
+    customer_id, device_id = key
+    address = {"push_token": registration.push_token, "fid": registration.fid}
+
+    async def work(connection: Connection) -> None:
+        await _create_device(connection, key, at)
+        rows = await _sql.lock_devices_for_sign_in.fetch(
+            connection, customer_id=customer_id, device_id=device_id, **address
+        )
+        others = [row for row in rows if (row["customer_id"], row["device_id"]) != key]
+        owners = sorted({customer_id, *(row["customer_id"] for row in others)})
+        await _sql.lock_customers.fetch(connection, customer_ids=owners)
+        await _sql.release_token.run(connection, customer_id=customer_id, device_id=device_id, **address)
+        for row in others:
+            await _sql.cancel_of_device.run(
+                connection,
+                customer_id=row["customer_id"],
+                device_id=row["device_id"],
+                failure="signed_out",
+                at=at,
+            )
+        await _sql.register_device.run(
+            connection,
+            customer_id=customer_id,
+            device_id=device_id,
+            at=at,
+            **msgspec.structs.asdict(registration),
+        )
+        await _sql.copy_location_consent.run(connection, customer_id=customer_id, device_id=device_id)
+
+    await _run(database, work)
+
+
+async def remove_device(database: Database, key: tuple[str, str], at: datetime) -> None:
+    """Sign a customer out on a phone: its position, its token and what waits for it go. Raises NotFound."""
+    customer_id, device_id = key
+
+    async def work(connection: Connection) -> None:
+        await _lock(connection, customer_id)
+        await _sql.leave_visits_with_device.run(connection, customer_id=customer_id, device_id=device_id, at=at)
+        await _sql.cancel_of_device.run(
+            connection, customer_id=customer_id, device_id=device_id, failure="signed_out", at=at
+        )
+        if not await _sql.delete_device.run(connection, customer_id=customer_id, device_id=device_id):
+            raise NotFound("There is no such device.")
+
+    await _run(database, work)
+
+
+# Consents ---------------------------------------------------------------------------------------------------
+
+
+class ConsentChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One answer of the customer to one question, as evidence."""
+
+    granted: bool
+    notice_version: str
+    language: str | None = None
+    source: str | None = None
+    os_permission: OsPermission | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What an opt-out did to messages: cancelled for good, or possibly with the provider already."""
+
+    cancelled: list[str]
+    in_flight: list[str]
+
+
+async def record_consent(
+    database: Database, customer_id: str, purpose: Purpose, change: ConsentChange, at: datetime
+) -> Withdrawn:
+    """Append the record and make it hold at once.
+
+    Withdrawing location erases the last fix and presence in the same transaction. Withdrawing anything cancels the
+    messages that need it; after this returns none of hers enters `sending` that does.
+    """
+
+    async def work(connection: Connection) -> Withdrawn:
+        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
+        await _lock(connection, customer_id)
+        await _sql.add_consent.run(
+            connection,
+            customer_id=customer_id,
+            purpose=purpose.value,
+            at=at,
+            **msgspec.structs.asdict(change),
+        )
+        if purpose is Purpose.LOCATION:
+            await _apply_location(connection, customer_id, at, granted=change.granted)
+        if change.granted:
+            return Withdrawn([], [])
+        return await _cancel(connection, _sql.cancel_needing, customer_id, at, purpose=purpose.value)
+
+    result: Withdrawn = await _run(database, work)
+    return result
+
+
+async def _apply_location(connection: Connection, customer_id: str, at: datetime, *, granted: bool) -> None:
+    if granted:
+        await _sql.allow_location.run(connection, customer_id=customer_id)
+        return
+    await _sql.forget_location.run(connection, customer_id=customer_id)
+    await _sql.end_visits.run(connection, customer_id=customer_id, at=at)
+    await _sql.drop_undecided.run(connection, customer_id=customer_id, at=at)
+    await _sql.drop_deferred.run(connection, customer_id=customer_id)
+
+
+async def _cancel(connection: Connection, query: Any, customer_id: str, at: datetime, **what: Any) -> Withdrawn:
+    cancelled = await query.fetch(connection, customer_id=customer_id, at=at, **what)
+    in_flight = await _sql.in_flight.fetch(connection, customer_id=customer_id)
+    return Withdrawn([row["message_id"] for row in cancelled], [row["message_id"] for row in in_flight])
+
+
+async def consents(database: Database, customer_id: str) -> list[asyncpg.Record]:
+    """List the record in force of each purpose that she was ever asked about."""
+    async with database.connection() as connection:
+        return await _sql.consents_in_force.fetch(connection, customer_id=customer_id)
+
+
+# Preferences ------------------------------------------------------------------------------------------------
+
+
+async def preferences(database: Database, customer_id: str) -> tuple[Preferences, int]:
+    """Give her settings and their version; 0 when she never touched them."""
+    async with database.connection() as connection:
+        row = await _sql.preferences.row(connection, customer_id=customer_id)
+    return _decode_preferences(row)
+
+
+def _decode_preferences(row: Any) -> tuple[Preferences, int]:
+    if row is None:
+        return Preferences(), 0
+    return msgspec.convert(row["body"], Preferences), row["version"]
+
+
+async def change_preferences(
+    database: Database, customer_id: str, patch: dict[str, Any], at: datetime
+) -> tuple[Preferences, int, Withdrawn]:
+    """Merge a checked patch (RFC 7396) into her settings; messages that they no longer want are cancelled."""
+
+    async def work(connection: Connection) -> tuple[Preferences, int, Withdrawn]:
+        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
+        await _lock(connection, customer_id)
+        row = await _sql.preferences.row(connection, customer_id=customer_id)
+        before, _ = _decode_preferences(row)
+        merged = merge_patch(to_jsonable(before), patch)
+        after = msgspec.convert(merged, Preferences)
+        version = await _sql.save_preferences.value(connection, customer_id=customer_id, body=to_jsonable(after), at=at)
+        everything = (
+            after.channels.get(Channel.PUSH) is False
+            or after.daily_cap == 0
+            or (after.snooze_until is not None and after.snooze_until > at)
+        )
+        topics = [topic for topic, on in before.topics.items() if on and not after.topics.get(topic)]
+        withdrawn = await _cancel(
+            connection, _sql.cancel_unwanted, customer_id, at, everything=everything, topics=topics
+        )
+        return after, version, withdrawn
+
+    result: tuple[Preferences, int, Withdrawn] = await _run(database, work)
+    return result
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396): null removes, objects merge, everything else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+# Events -----------------------------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something she did; ``price`` is of one piece, in the retailer's currency."""
+
+    type: EventType
+    occurred_at: datetime
+    id: str | None = None
+    product_id: str | None = None
+    category: str | None = None
+    quantity: int | None = None
+    price: float | None = None
+    store_id: str | None = None
+    order_id: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Its id; without one, the same content at the same instant is the same event."""
+        if self.id is not None:
+            return self.id
+        return "sha:" + blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()
+
+
+EVENT_TOLERANCE: Final = timedelta(minutes=2)
+"""An event this far in the future is a phone's clock that runs ahead; more is rejected."""
+
+
+async def record_events(
+    database: Database, customer_id: str, events: Sequence[Event], source: str, at: datetime
+) -> int:
+    """Store events once each, by id; return how many were new."""
+    if not events:
+        return 0
+
+    async def work(connection: Connection) -> int:
+        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
+        rows = await _sql.add_events.fetch(
+            connection,
+            customer_id=customer_id,
+            event_ids=[event.identity for event in events],
+            types=[event.type.value for event in events],
+            # What a fast clock calls the near future has happened.
+            occurred_ats=[min(event.occurred_at, at) for event in events],
+            product_ids=[event.product_id for event in events],
+            categories=[event.category for event in events],
+            quantities=[event.quantity for event in events],
+            prices=[event.price for event in events],
+            store_ids=[event.store_id for event in events],
+            order_ids=[event.order_id for event in events],
+            source=source,
+            at=at,
+        )
+        return len(rows)
+
+    return await database.run(work)
+
+
+# Looking up -------------------------------------------------------------------------------------------------
+
+
+async def presence(database: Database, customer_id: str) -> list[asyncpg.Record]:
+    """List her devices with their tracks."""
+    async with database.connection() as connection:
+        return await _sql.presence.fetch(connection, customer_id=customer_id)
+
+
+async def messages(
+    database: Database, customer_id: str, *, limit: int, before: datetime | None, before_id: str
+) -> list[asyncpg.Record]:
+    """List what was or is being said to her, newest first."""
+    async with database.connection() as connection:
+        return await _sql.messages.fetch(
+            connection, customer_id=customer_id, limit=limit, before=before, before_id=before_id
+        )
+
+
+async def message(database: Database, customer_id: str, message_id: str) -> asyncpg.Record:
+    """Give one message of hers; raises NotFound."""
+    async with database.connection() as connection:
+        row = await _sql.message.row(connection, customer_id=customer_id, message_id=message_id)
+    if row is None:
+        raise NotFound("There is no such message.")
+    return row
+
+
+async def update_customer(database: Database, customer_id: str, at: datetime, **known: Any) -> None:
+    """Note what the shop knows of her; None leaves a field as it is."""
+
+    async def work(connection: Connection) -> None:
+        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
+        await _sql.update_customer.run(connection, customer_id=customer_id, **known)
+
+    await database.run(work)

@@ -1,0 +1,409 @@
+"""Pings in, presence and transitions out: one transaction a micro-batch.
+
+Requests put their fixes on a bounded queue and wait. One worker takes what is there, locks the devices, screens and
+matches all fixes at once, steps presence, has the few transitions decided, and commits. Only then are the requests
+answered, so an answer means durable. While one batch commits, the next one gathers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from typing import Final, Protocol
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import structlog
+
+from geoservice.clock import Clock
+from geoservice.errors import ErrorDetail, GeoserviceError, NotReady, Overloaded
+from geoservice.geofencing import presence
+from geoservice.geofencing.presence import DeviceTrack
+from geoservice.geofencing.screening import Indexed, Screened, screen, stale
+from geoservice.storage.database import Database
+from geoservice.storage.queries import Connection, Queries
+from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_STAGE, TRANSITIONS
+from geoservice.vocabulary import Ignored, Transition
+from geoservice.workflows.customers import add_device
+from geoservice.workflows.directory import Directory, Snapshot
+from geoservice.workflows.engage import engage
+
+FRESH_FOR: Final = timedelta(minutes=5)
+"""Transitions older than this are recorded as late and trigger no live message."""
+BATCH_ITEMS: Final = 2_000
+_PATIENCE_S: Final = 5.0
+"""A device that stays locked by somebody else for this long turns its request away with a 503."""
+
+DeviceKey = tuple[str, str]
+"""(customer_id, device_id): the order in which devices are locked."""
+
+_sql = Queries("ingest")
+_log = structlog.get_logger(__name__)
+_encode_track = msgspec.msgpack.Encoder().encode
+_decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
+
+
+@dataclass(slots=True)
+class IngestReceipt:
+    """What became of the items of one request; the counts and lists add up to the items."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    ignored: list[tuple[int, Ignored]] = field(default_factory=list)
+    rejected: list[tuple[int, ErrorDetail]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """The fixes of one request of one device, waiting for their answer."""
+
+    key: DeviceKey
+    fixes: Sequence[Indexed]
+    answer: asyncio.Future[IngestReceipt]
+    give_up_at: float
+
+
+class IngestQueue(Protocol):
+    """Where requests wait. The one here is local; a broker that keeps a customer's order may stand in."""
+
+    def put(self, submission: Submission) -> None:
+        """Add at the end; raises Overloaded when full."""
+        ...
+
+    def put_back(self, submissions: Sequence[Submission]) -> None:
+        """Add at the front, in order: their devices were locked."""
+        ...
+
+    async def take(self, items: int) -> list[Submission]:
+        """Wait for something, then take about as many items as asked for."""
+        ...
+
+
+class LocalQueue:
+    """A bounded queue in this process; what is on it has not been answered, so nothing is lost with it."""
+
+    def __init__(self, capacity_items: int) -> None:
+        self._capacity = capacity_items
+        self._waiting: deque[Submission] = deque()
+        self._filled = asyncio.Event()
+        self.items = 0
+
+    def put(self, submission: Submission) -> None:
+        """Add at the end; raises Overloaded when full."""
+        if self.items + len(submission.fixes) > self._capacity:
+            raise Overloaded("More pings are waiting than can be stored soon; try again shortly.")
+        self._waiting.append(submission)
+        self.items += len(submission.fixes)
+        self._filled.set()
+
+    def put_back(self, submissions: Sequence[Submission]) -> None:
+        """Add at the front, in order."""
+        self._waiting.extendleft(reversed(submissions))
+        self.items += sum(len(s.fixes) for s in submissions)
+        if submissions:
+            self._filled.set()
+
+    async def take(self, items: int) -> list[Submission]:
+        """Wait for something, then take about as many items as asked for."""
+        await self._filled.wait()
+        taken: list[Submission] = []
+        count = 0
+        while self._waiting and (not taken or count + len(self._waiting[0].fixes) <= items):
+            submission = self._waiting.popleft()
+            count += len(submission.fixes)
+            taken.append(submission)
+        self.items -= count
+        if not self._waiting:
+            self._filled.clear()
+        return taken
+
+
+@dataclass(slots=True)
+class _Device:
+    """One locked device while its submissions are worked through."""
+
+    allowed: bool
+    newest_at: datetime | None
+    recent_keys: bytes
+    track: DeviceTrack
+    screened: list[tuple[Submission, Screened]] = field(default_factory=list)
+
+    @property
+    def kept(self) -> list[Screened]:
+        return [screened for _, screened in self.screened if screened.kept]
+
+
+class _NewDevices(Exception):
+    def __init__(self, keys: list[DeviceKey]) -> None:
+        self.keys = keys
+
+
+class Ingest:
+    """The micro-batch worker and the door to it."""
+
+    def __init__(self, database: Database, directory: Directory, clock: Clock, queue: IngestQueue) -> None:
+        self._database = database
+        self._directory = directory
+        self._clock = clock
+        self._queue = queue
+        self.left_undecided = asyncio.Event()
+        """Set when a batch could not lock a customer, so that the worker for those looks at once."""
+
+    async def submit(self, key: DeviceKey, fixes: Sequence[Indexed]) -> IngestReceipt:
+        """Wait until these fixes are durable, and tell what became of them. Raises Overloaded, NotReady."""
+        if not fixes:
+            return IngestReceipt()
+        answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
+        self._queue.put(Submission(key, fixes, answer, time.monotonic() + _PATIENCE_S))
+        return await answer
+
+    async def run(self) -> None:
+        """Work through the queue until cancelled. No error ends it: each becomes somebody's answer."""
+        while True:
+            batch = await self._queue.take(BATCH_ITEMS)
+            skipped = await self._process(batch)
+            if skipped:
+                self._put_back(skipped)
+            if len(skipped) == len(batch):
+                await asyncio.sleep(0.005)  # every device is held by somebody: do not spin
+
+    def _put_back(self, skipped: Sequence[Submission]) -> None:
+        now = time.monotonic()
+        for submission in skipped:
+            if submission.give_up_at < now:
+                _refuse(submission, Overloaded("This device is busy; try again shortly."))
+        self._queue.put_back([s for s in skipped if not s.answer.done()])
+
+    async def _process(self, batch: Sequence[Submission]) -> list[Submission]:
+        """Commit a batch; return what has to wait because its device is locked."""
+        started = time.perf_counter()
+        try:
+            receipts = await self._commit(batch)
+        except NotReady as error:
+            for submission in batch:
+                _refuse(submission, error)
+            return []
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must cost only the item that raised it
+            return await self._isolate(batch, error)
+        INGEST_BATCH.observe(time.perf_counter() - started)
+        for submission, receipt in receipts.items():
+            _answer(submission, receipt)
+        return [submission for submission in batch if submission not in receipts]
+
+    async def _isolate(self, batch: Sequence[Submission], error: Exception) -> list[Submission]:
+        """Halve a batch that raised until the culprit stands alone; everything else commits."""
+        if isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
+            return list(batch)
+        if len(batch) == 1:
+            _log.error("ingest_item_failed", error=type(error).__name__, exc_info=error)
+            _answer(batch[0], _all_rejected(batch[0]))
+            return []
+        middle = len(batch) // 2
+        return [*await self._process(batch[:middle]), *await self._process(batch[middle:])]
+
+    async def _commit(self, batch: Sequence[Submission]) -> dict[Submission, IngestReceipt]:
+        for _ in range(3):
+            try:
+                return await self._database.run(lambda connection: self._store(connection, batch))
+            except _NewDevices as signal:
+                for key in sorted(signal.keys):
+                    await add_device(self._database, key, self._clock.now())
+        raise Overloaded("These devices are being removed; try again shortly.")
+
+    async def _store(self, connection: Connection, batch: Sequence[Submission]) -> dict[Submission, IngestReceipt]:
+        at, snapshot = self._clock.now(), self._directory.snapshot
+        with INGEST_STAGE.labels("lock").time():
+            devices = await _lock(connection, batch)
+            known = await _known_keys(connection, batch, devices)
+        with INGEST_STAGE.labels("match").time():
+            receipts = _screen(batch, devices, known, at)
+            transitions = _step(snapshot, devices, at)
+        with INGEST_STAGE.labels("store").time():
+            await _save(connection, devices, at)
+        if transitions:
+            with INGEST_STAGE.labels("decide").time():
+                await self._decide(connection, snapshot, devices, transitions, at)
+        return receipts
+
+    async def _decide(
+        self,
+        connection: Connection,
+        snapshot: Snapshot,
+        devices: dict[DeviceKey, _Device],
+        transitions: list[tuple[DeviceKey, Transition]],
+        at: datetime,
+    ) -> None:
+        await _add_transitions(connection, devices, transitions, at)
+        customers = sorted({customer_id for (customer_id, _), _ in transitions})
+        if await engage(connection, snapshot, customers, at) < len(customers):
+            self.left_undecided.set()
+
+
+async def _lock(connection: Connection, batch: Sequence[Submission]) -> dict[DeviceKey, _Device]:
+    wanted = sorted({submission.key for submission in batch})
+    rows = await _sql.lock_devices.fetch(connection, **_columns(wanted))
+    devices = {
+        (row["customer_id"], row["device_id"]): _Device(
+            row["location_allowed"],
+            row["newest_at"],
+            row["recent_keys"],
+            DeviceTrack() if row["track"] is None else _decode_track(row["track"]),
+        )
+        for row in rows
+    }
+    if missing := [key for key in wanted if key not in devices]:
+        held = await _sql.existing_devices.fetch(connection, **_columns(missing))
+        if new := set(missing) - {(row["customer_id"], row["device_id"]) for row in held}:
+            raise _NewDevices(list(new))
+    return devices
+
+
+def _columns(keys: Sequence[DeviceKey]) -> dict[str, list[str]]:
+    return {"customer_ids": [key[0] for key in keys], "device_ids": [key[1] for key in keys]}
+
+
+async def _known_keys(
+    connection: Connection, batch: Sequence[Submission], devices: dict[DeviceKey, _Device]
+) -> dict[DeviceKey, set[bytes]]:
+    """Fetch the identities of what was processed around fixes that are not newer than the newest."""
+    spans: dict[DeviceKey, list[datetime]] = {}
+    for submission in batch:
+        device = devices.get(submission.key)
+        if device is not None and (times := stale(submission.fixes, device.newest_at)):
+            spans.setdefault(submission.key, []).extend(times)
+    if not spans:
+        return {}
+    keys = list(spans)
+    rows = await _sql.receipts_covering.fetch(
+        connection,
+        **_columns(keys),
+        from_ats=[min(spans[key]) for key in keys],
+        through_ats=[max(spans[key]) for key in keys],
+    )
+    known: dict[DeviceKey, set[bytes]] = {}
+    for row in rows:
+        packed = row["keys"]
+        known.setdefault((row["customer_id"], row["device_id"]), set()).update(
+            packed[i : i + 8] for i in range(0, len(packed), 8)
+        )
+    return known
+
+
+def _screen(
+    batch: Sequence[Submission],
+    devices: dict[DeviceKey, _Device],
+    known: dict[DeviceKey, set[bytes]],
+    at: datetime,
+) -> dict[Submission, IngestReceipt]:
+    receipts: dict[Submission, IngestReceipt] = {}
+    for submission in batch:
+        device = devices.get(submission.key)
+        if device is None:
+            continue
+        if not device.allowed:
+            ignored = [(index, Ignored.NO_LOCATION_CONSENT) for index, _ in submission.fixes]
+            receipts[submission] = IngestReceipt(ignored=ignored)
+            continue
+        known_keys = known.setdefault(submission.key, set())
+        screened = screen(
+            submission.fixes,
+            newest_at=device.newest_at,
+            recent_keys=device.recent_keys,
+            known_keys=known_keys,
+            now=at,
+        )
+        # The next request of this device in the same batch sees what this one did.
+        known_keys.update(screened.keys)
+        device.newest_at, device.recent_keys = screened.newest_at, screened.recent_keys
+        device.screened.append((submission, screened))
+        receipts[submission] = IngestReceipt(
+            len(screened.kept), screened.duplicates, screened.ignored, screened.rejected
+        )
+    return receipts
+
+
+def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -> list[tuple[DeviceKey, Transition]]:
+    moving = [(key, device) for key, device in devices.items() if device.kept]
+    work = [(device.track, [fix for s in device.kept for fix in s.kept]) for _, device in moving]
+    steps = presence.advance(snapshot.catalogue, work, (at - FRESH_FOR).timestamp())
+    transitions: list[tuple[DeviceKey, Transition]] = []
+    for (key, device), (track, moved) in zip(moving, steps, strict=True):
+        device.track = track
+        transitions.extend(zip(repeat(key), moved))
+    return transitions
+
+
+async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: datetime) -> None:
+    changed = [(key, device) for key, device in devices.items() if device.kept]
+    if not changed:
+        return
+    await _sql.save_devices.run(
+        connection,
+        **_columns([key for key, _ in changed]),
+        newest_ats=[device.newest_at for _, device in changed],
+        recent_keys=[device.recent_keys for _, device in changed],
+        tracks=[_encode_track(device.track) for _, device in changed],
+    )
+    receipts = [(key, screened) for key, device in changed for screened in device.kept]
+    await _sql.add_receipts.run(
+        connection,
+        **_columns([key for key, _ in receipts]),
+        from_ats=[screened.kept[0].recorded_at for _, screened in receipts],
+        through_ats=[screened.kept[-1].recorded_at for _, screened in receipts],
+        keys=[b"".join(screened.keys) for _, screened in receipts],
+        at=at,
+    )
+
+
+async def _add_transitions(
+    connection: Connection,
+    devices: dict[DeviceKey, _Device],
+    transitions: list[tuple[DeviceKey, Transition]],
+    at: datetime,
+) -> None:
+    for _, transition in transitions:
+        TRANSITIONS.labels(transition.kind.value).inc()
+    moved = [transition for _, transition in transitions]
+    fast_ats = [devices[key].track.fast_at for key, _ in transitions]
+    await _sql.add_transitions.run(
+        connection,
+        **_columns([key for key, _ in transitions]),
+        transition_ids=[str(uuid4()) for _ in transitions],
+        geofence_ids=[t.geofence_id for t in moved],
+        kinds=[t.kind.value for t in moved],
+        ats=[t.at for t in moved],
+        confidences=[t.confidence for t in moved],
+        sources=[t.source.value for t in moved],
+        lates=[t.late for t in moved],
+        initials=[t.initial for t in moved],
+        assumeds=[t.assumed for t in moved],
+        speeds=[t.speed_mps for t in moved],
+        fast_ats=[None if fast is None else datetime.fromtimestamp(fast, UTC) for fast in fast_ats],
+        at=at,
+    )
+
+
+def _answer(submission: Submission, receipt: IngestReceipt) -> None:
+    INGEST_PINGS.labels("accepted").inc(receipt.accepted)
+    INGEST_PINGS.labels("duplicate").inc(receipt.duplicates)
+    INGEST_PINGS.labels("rejected").inc(len(receipt.rejected))
+    for _, reason in receipt.ignored:
+        INGEST_PINGS.labels(reason.value).inc()
+    if not submission.answer.done():  # the client may have hung up
+        submission.answer.set_result(receipt)
+
+
+def _refuse(submission: Submission, error: GeoserviceError) -> None:
+    if not submission.answer.done():
+        submission.answer.set_exception(error)
+
+
+def _all_rejected(submission: Submission) -> IngestReceipt:
+    detail = ErrorDetail("", "internal_error", "this item could not be processed; it has been logged")
+    return IngestReceipt(rejected=[(index, detail) for index, _ in submission.fixes])

@@ -1,0 +1,95 @@
+"""What operations and support look up, the keys they use, and the record of who looked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+
+from geoservice.storage.database import Database
+from geoservice.storage.queries import Queries
+from geoservice.vocabulary import Role
+
+KEY_PREFIX: Final = "gsk_"
+
+_sql = Queries("ops")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who calls with an API key: a name for the record, and what she may do."""
+
+    name: str
+    roles: frozenset[Role]
+    key_id: str | None = None
+    """None for the bootstrap key from the settings."""
+
+
+def hash_key(key: str) -> bytes:
+    """SHA-256: keys are long and random, so there is nothing to guess and nothing to slow down."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+async def create_key(database: Database, name: str, role: Role, at: datetime) -> tuple[str, str]:
+    """Make a key; returns (key id, the key). The key itself is kept nowhere."""
+    key_id = uuid4().hex[:12]
+    key = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
+    async with database.connection() as connection:
+        await _sql.add_key.run(connection, key_id=key_id, name=name, role=role.value, key_hash=hash_key(key), at=at)
+    return key_id, key
+
+
+async def find_key(database: Database, key: str, at: datetime) -> Actor | None:
+    """Tell whose key this is, and note its use at most once a minute."""
+    async with database.connection() as connection:
+        row = await _sql.key.row(connection, key_hash=hash_key(key))
+        if row is None:
+            return None
+        await _sql.touch_key.run(connection, key_id=row["key_id"], at=at)
+    return Actor(row["name"], frozenset({Role(row["role"])}), row["key_id"])
+
+
+async def audit(
+    database: Database,
+    actor: Actor,
+    action: str,
+    at: datetime,
+    *,
+    customer_id: str | None = None,
+    subject: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Put on record who did or read what, and why."""
+    async with database.connection() as connection:
+        await _sql.audit.run(
+            connection,
+            at=at,
+            actor=actor.name,
+            action=action,
+            customer_id=customer_id,
+            subject=subject,
+            reason=reason,
+        )
+
+
+async def transitions(database: Database, **filters: Any) -> list[asyncpg.Record]:
+    """List transitions in the order in which they were stored."""
+    async with database.connection() as connection:
+        return await _sql.transitions.fetch(connection, **filters)
+
+
+async def decisions(database: Database, **filters: Any) -> list[asyncpg.Record]:
+    """List decisions in the order in which they were taken."""
+    async with database.connection() as connection:
+        return await _sql.decisions.fetch(connection, **filters)
+
+
+async def decision(database: Database, decision_id: str) -> asyncpg.Record | None:
+    """Give one decision with what became of its message."""
+    async with database.connection() as connection:
+        return await _sql.decision.row(connection, decision_id=decision_id)

@@ -1,0 +1,82 @@
+"""One visit per customer and stay in a store, whatever the number of devices and fences.
+
+A visit opens when the first device enters any geofence of the store and ends when the last one has left the last.
+A return within ten minutes resumes it: she stepped out to take a call. A geofence without a store is a place of its
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from geoservice.vocabulary import TransitionKind
+
+RESUME_WITHIN: Final = timedelta(minutes=10)
+
+_INWARD: Final = frozenset({TransitionKind.ENTER, TransitionKind.DWELL})
+_OUTWARD: Final = frozenset({TransitionKind.EXIT, TransitionKind.REMOVED, TransitionKind.LOST})
+
+
+@dataclass(slots=True)
+class Visit:
+    """A row of ``visits``; ``present`` holds "device geofence" pairs that are inside."""
+
+    customer_id: str
+    visit_id: str
+    place: str
+    store_id: str | None
+    started_at: datetime
+    ended_at: datetime | None = None
+    present: set[str] = field(default_factory=set)
+    touched: bool = False
+
+    def as_row(self) -> dict[str, Any]:
+        """Write it as its columns."""
+        return {
+            "customer_id": self.customer_id,
+            "visit_id": self.visit_id,
+            "place": self.place,
+            "store_id": self.store_id,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "present": sorted(self.present),
+        }
+
+
+class Visits:
+    """The open and just ended visits of a few customers, changed in memory and saved at the end."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._visits: dict[tuple[str, str], Visit] = {}
+        for row in rows:
+            visit = Visit(**{**row, "present": set(row["present"])})
+            key = visit.customer_id, visit.place
+            known = self._visits.get(key)
+            if known is None or known.started_at < visit.started_at:
+                self._visits[key] = visit
+
+    def follow(self, row: Mapping[str, Any], store_id: str | None) -> str | None:
+        """Open, resume, extend or end the visit that a transition belongs to, and name it."""
+        kind, at = TransitionKind(row["kind"]), row["at"]
+        key = row["customer_id"], store_id or f"geofence:{row['geofence_id']}"
+        visit = self._visits.get(key)
+        pair = f"{row['device_id']} {row['geofence_id']}"
+        if kind in _INWARD:
+            if visit is None or (visit.ended_at is not None and at > visit.ended_at + RESUME_WITHIN):
+                visit = self._visits[key] = Visit(key[0], str(uuid4()), key[1], store_id, at)
+            visit.ended_at, visit.touched = None, True
+            visit.present.add(pair)
+        elif kind in _OUTWARD and visit is not None and visit.ended_at is None:
+            visit.present.discard(pair)
+            visit.ended_at, visit.touched = (None if visit.present else at), True
+        return None if visit is None else visit.visit_id
+
+    @property
+    def touched(self) -> list[Visit]:
+        """The visits that have to be saved, sorted by key as locks are."""
+        changed = (visit for visit in self._visits.values() if visit.touched)
+        return sorted(changed, key=lambda visit: (visit.customer_id, visit.visit_id))

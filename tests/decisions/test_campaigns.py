@@ -1,0 +1,152 @@
+"""A campaign that cannot work is refused when it is uploaded, and every problem points into the body."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from geoservice.decisions.campaigns import CampaignSpec, compile_campaign
+from geoservice.errors import Invalid
+
+SHOES = {"category": "running-shoes"}
+
+
+def nested(depth):
+    condition = {"interest": SHOES}
+    for _ in range(depth):
+        condition = {"not": condition}
+    return condition
+
+
+BAD = [
+    # An empty title, or one of blanks, says nothing.
+    ({"content": {"title": " "}}, "content.title", "empty"),
+    ({"name": ""}, "name", "empty"),
+    ({"content": {"body": "x" * 1_001}}, "content.body", "too_long"),
+    # Templates: broken syntax, loops, unknown variables and filters.
+    ({"content": {"title": "{{ store.name"}}, "content.title", "template_syntax"),
+    ({"content": {"body": "{% for a in b %}{% endfor %}"}}, "content.body", "template_syntax"),
+    ({"content": {"body": "{% assign a = 1 %}"}}, "content.body", "template_syntax"),
+    ({"content": {"body": "{% include 'x' %}"}}, "content.body", "template_syntax"),
+    ({"content": {"title": "{{ customer.name }}"}}, "content.title", "template_variable"),
+    ({"content": {"title": "{{ store[interest.category] }}"}}, "content.title", "template_variable"),
+    ({"content": {"title": "{% if debts %}x{% endif %}"}}, "content.title", "template_variable"),
+    ({"content": {"title": "{{ store.name | date: '%Y' }}"}}, "content.title", "template_filter"),
+    ({"content": {"data": {"a": "{{ oops }}"}}}, "content.data.a", "template_variable"),
+    # A text about an interest, in a campaign that looks at none.
+    ({"context": {}}, "content.title", "template_variable"),
+    ({"context": {"not": {"interest": SHOES}}}, "content.title", "template_variable"),
+    # Links that would run code, go anywhere, or travel in the open.
+    ({"content": {"deep_link": "javascript:alert(1)"}}, "content.deep_link", "url"),
+    ({"content": {"deep_link": "{{ store.name }}"}}, "content.deep_link", "url"),
+    ({"content": {"deep_link": "https://{{ store.name }}/x"}}, "content.deep_link", "url"),
+    ({"content": {"deep_link": "/relative"}}, "content.deep_link", "url"),
+    ({"content": {"image_url": "http://cdn.example/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "shop://x"}}, "content.image_url", "url"),
+    ({"content": {"data": {"message_id": "x"}}}, "content.data.message_id", "reserved"),
+    ({"content": {"data": {"google.x": "x"}}}, "content.data.google.x", "reserved"),
+    # Data is declared before it is used.
+    ({"uses": []}, "context.interest.events[0]", "undeclared_use"),
+    (
+        {"context": {"interest": {**SHOES, "events": ["product_viewed", "purchased"]}}},
+        "context.interest.events[1]",
+        "undeclared_use",
+    ),
+    ({"uses": ["browse", "telepathy"]}, "uses[1]", "unknown"),
+    # Conditions: the place of the mistake is named, however deep.
+    (
+        {"context": {"all": [{"interest": SHOES}, {"interest": {**SHOES, "within_days": 0}}]}},
+        "context.all[1].interest.within_days",
+        "invalid",
+    ),
+    ({"context": {"interest": {"categry": "x"}}}, "context.interest", "invalid"),
+    ({"context": {"interest": {**SHOES, "events": ["stared"]}}}, "context.interest.events[0]", "invalid"),
+    ({"context": {"some": []}}, "context", "condition"),
+    ({"context": {"any": [{"interest": SHOES}, {}]}}, "context.any[1]", "condition"),
+    ({"context": {"any": []}}, "context.any", "type"),
+    ({"context": {"not": 3}}, "context.not", "type"),
+    ({"context": nested(5)}, "context.not.not.not.not.not", "too_deep"),
+    ({"context": {"all": [{"interest": SHOES}] * 60}}, "context.all[49]", "too_many"),
+    # What does not exist yet is refused rather than ignored.
+    ({"schedule": {"send": "later"}}, "schedule", "not_supported"),
+    ({"trigger": {"on": "crossed", "after_s": 60}}, "trigger.after_s", "not_supported"),
+    ({"trigger": {"geofence_kind": "sensitive"}}, "trigger.geofence_kind", "sensitive"),
+    ({"valid_from": "2025-11-02T00:00:00Z", "valid_until": "2025-11-01T00:00:00Z"}, "valid_until", "order"),
+]
+
+
+@pytest.mark.parametrize(("changes", "path", "code"), BAD)
+def test_a_bad_campaign_says_where_and_which_rule(build, changes, path, code):
+    """The refusal names the place in the body and the rule that it breaks."""
+    with pytest.raises(Invalid) as refused:
+        build.campaign(**changes)
+    assert (path, code) in {(detail.path, detail.code) for detail in refused.value.details}
+
+
+def test_all_problems_come_at_once(build):
+    """Nobody has to upload five times to learn of five mistakes."""
+    with pytest.raises(Invalid) as refused:
+        build.campaign(
+            name="",
+            uses=["x"],
+            content={"title": "", "body": "{{ oops }} {{ store.name | zip }}", "deep_link": "file:///x"},
+            context={"all": [{"interest": {}}, {"nope": 1}]},
+        )
+    assert sorted(detail.path for detail in refused.value.details) == [
+        "content.body",
+        "content.body",
+        "content.deep_link",
+        "content.title",
+        "context.all[0].interest",
+        "context.all[1]",
+        "name",
+        "uses[0]",
+    ]
+
+
+GOOD = [
+    # The smallest campaign.
+    {"context": {}, "uses": [], "content": {"title": "Hello", "body": "We are open."}},
+    # Saying so when there is nothing to wait for.
+    {"schedule": {"send": "now"}},
+    # Choosing words by a fact.
+    {"content": {"body": "{% if interest.days_ago == 0 %}Today{% else %}Earlier{% endif %}."}},
+    # Links with facts in their path, and the app's own scheme.
+    {"content": {"deep_link": "https://shop.example/s?c={{ interest.category | url_encode }}"}},
+    {"content": {"image_url": "https://cdn.example/x.png"}},
+    # Purchases, declared.
+    {"uses": ["browse", "purchase"], "context": {"interest": {**SHOES, "events": ["purchased"]}}},
+    # Leaving out who bought meanwhile reads purchases only to stay silent, so it needs no declaration.
+    {"context": {"interest": {**SHOES, "not_purchased": True}}},
+    {
+        "context": {"not": {"any": [{"interest": SHOES}, {"all": [{"interest": SHOES}]}]}},
+        "content": {"title": "Hello", "body": "We are open."},
+    },
+]
+
+
+@pytest.mark.parametrize("changes", GOOD)
+def test_a_good_campaign_is_taken(build, changes):
+    """What the handbook shows works."""
+    assert build.campaign(**changes).version == 1
+
+
+def test_unknown_fields_are_refused(build):
+    """A misspelt field is an error, not a silent nothing."""
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**build.body(), "limit": {}}, CampaignSpec)
+
+
+def test_what_is_stored_can_be_read_again(build):
+    """A campaign that was accepted compiles again from its stored JSON."""
+    spec = build.spec(limits={"cooldown_s": 60}, valid_until="2025-12-01T00:00:00+01:00")
+    again = msgspec.json.decode(msgspec.json.encode(spec), type=CampaignSpec)
+    assert compile_campaign("shoes", 1, again) == compile_campaign("shoes", 1, spec)
+
+
+def test_windows_tell_how_far_back_to_look(build):
+    """Events are loaded for twice the longest interest, so that a purchase between two looks is seen."""
+    condition = {"any": [{"interest": {**SHOES, "within_days": 30}}, {"interest": SHOES}]}
+    assert build.campaign(context=condition).event_window_s == 60 * 86_400
+    content = {"title": "Hello", "body": "We are open."}
+    assert build.campaign(context={}, content=content).event_window_s == 0

@@ -1,0 +1,443 @@
+"""Stories of one phone and its fixes, and what holds for all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.presence import (
+    PRESENCE,
+    DeviceTrack,
+    Evidence,
+    PresenceState,
+    advance,
+    presence_diagram,
+)
+from geoservice.vocabulary import Fix, GeofenceKind, TransitionKind
+
+START = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)
+METRE = 1 / 111_195.0  # degrees of latitude, and of longitude at the equator, to within 0.5 %
+
+
+def circle(geofence_id, east_m=0.0, radius_m=100.0, kind=GeofenceKind.STORE):
+    centre = shapely.Point(east_m * METRE, 0)
+    return Geofence(geofence_id=geofence_id, name="x", kind=kind, geometry=centre, radius_m=radius_m)
+
+
+def square(geofence_id, half_m):
+    box = shapely.box(*(half_m * METRE * side for side in (-1, -1, 1, 1)))
+    return Geofence(geofence_id=geofence_id, name="x", kind=GeofenceKind.STORE, geometry=box)
+
+
+SHOP = Catalogue.build([circle("shop")], version=1)
+
+
+def fix(at_s, east_m, accuracy_m=10.0, speed_mps=None):
+    return Fix(
+        recorded_at=START + timedelta(seconds=at_s),
+        lat=0.0,
+        lon=east_m * METRE,
+        accuracy_m=accuracy_m,
+        speed_mps=speed_mps,
+    )
+
+
+def told(fixes, catalogue=SHOP, track=None, late_before_s=-1e6):
+    """The transitions of one phone, and its track."""
+    late_before = START.timestamp() + late_before_s
+    ((track, transitions),) = advance(catalogue, [(track or DeviceTrack(), fixes)], late_before)
+    return transitions, track
+
+
+def story(fixes, catalogue=SHOP):
+    """(second, kind) of every transition, after a first fix far away."""
+    transitions, _ = told([fix(-1_000, 5_000), *(fix(*each) for each in fixes)], catalogue)
+    return [((t.at - START).total_seconds(), str(t.kind)) for t in transitions]
+
+
+IN = [(0, 0), (30, 0)]  # inside from 0 s on: a sure fix after a long silence
+
+
+@pytest.mark.parametrize(
+    ("fixes", "expected"),
+    [
+        pytest.param([(0, 90)], [], id="One fix that is likely inside is only a witness."),
+        pytest.param([(0, 90), (29, 90)], [], id="Two fixes within 30 s share their error: one witness."),
+        pytest.param([(0, 90), (30, 90)], [(30, "enter")], id="Two fixes 30 s apart are two witnesses."),
+        pytest.param(
+            [(0, 90), (10, 90), (20, 90), (30, 90)],
+            [(30, "enter")],
+            id="The first of several witnesses is the one that counts.",
+        ),
+        pytest.param([(0, 90), (15, 110), (30, 90)], [], id="A fix outside between the two drops the witness."),
+        pytest.param(
+            [(0, 90), (15, 99), (30, 90)],
+            [(30, "enter")],
+            id="A fix on the fence between the two does not.",
+        ),
+        pytest.param([(0, 0)], [(0, "enter")], id="A sure fix after a long silence needs no second one."),
+        pytest.param([(0, 500), (44, 0)], [], id="After a short silence it does."),
+        pytest.param([(0, 500), (45, 0)], [(45, "enter")], id="A silence of 45 s is long."),
+        pytest.param(
+            [(0, 300), (20, 150), (40, 90), (60, 30), (80, 0)],
+            [(80, "enter")],
+            id="Walking in enters once.",
+        ),
+    ],
+)
+def test_entering(fixes, expected):
+    """A phone enters when two independent fixes, or one sure fix after a silence, say so."""
+    assert story(fixes) == expected
+
+
+@pytest.mark.parametrize(
+    ("fixes", "expected"),
+    [
+        pytest.param([(60, 125)], [], id="Just beyond the edge is jitter."),
+        pytest.param([(60, 140)], [], id="One fix clearly beyond is only a witness."),
+        pytest.param([(60, 140), (89, 140)], [], id="Two of them within 30 s are one."),
+        pytest.param([(60, 140), (90, 140)], [(90, "exit")], id="Two of them 30 s apart are an exit."),
+        pytest.param([(60, 140), (75, 125), (90, 140)], [(90, "exit")], id="Jitter between takes nothing back."),
+        pytest.param([(60, 140), (75, 0), (90, 140)], [], id="A fix inside between takes it back."),
+        pytest.param([(60, 385)], [(60, "exit")], id="More than 250 m further out is an exit at once."),
+        pytest.param([(60, 375)], [], id="A little less is not."),
+        pytest.param(
+            [(60, 125), (200, 125), (359, 125)],
+            [],
+            id="Without a fix inside for less than 5 min nothing happens.",
+        ),
+        pytest.param(
+            [(60, 125), (200, 125), (360, 125)],
+            [(360, "exit")],
+            id="5 min and three fixes without one inside are an exit.",
+        ),
+        pytest.param([(60, 125), (600, 125)], [], id="5 min with only two fixes are not."),
+        pytest.param(
+            [(60, 125), (200, 0), (360, 125), (400, 125)],
+            [],
+            id="A fix inside starts the 5 min again.",
+        ),
+        pytest.param(
+            [(60, 140), (90, 140), (120, 140), (150, 500)],
+            [(90, "exit")],
+            id="Whoever is outside does not exit again.",
+        ),
+        pytest.param(
+            [(60, 140), (90, 140), (120, 0), (150, 0)],
+            [(90, "exit"), (150, "enter")],
+            id="Coming back enters again.",
+        ),
+    ],
+)
+def test_leaving(fixes, expected):
+    """A phone leaves when it is clearly beyond the edge twice, far beyond once, or gone for 5 min."""
+    assert story([*IN, *fixes]) == [(0, "enter"), *expected]
+
+
+@pytest.mark.parametrize(
+    ("fixes", "expected"),
+    [
+        pytest.param([(0, 0, 250), (60, 0, 250)], [], id="A poor fix never enters."),
+        pytest.param([(0, 0, 199)], [], id="A fix just good enough that spreads over the fence is not sure."),
+        pytest.param([*IN, (60, 600, 5_000), (90, 600, 5_000)], [(0, "enter")], id="A poor fix that touches stays."),
+        pytest.param(
+            [*IN, *((60 + 100 * k, 600, 5_000) for k in range(9))],
+            [(0, "enter")],
+            id="Poor fixes that touch keep presence alive, however long.",
+        ),
+        pytest.param(
+            [*IN, (60, 1_000, 500), (90, 1_000, 500)],
+            [(0, "enter"), (90, "exit")],
+            id="Poor fixes that do not touch count towards the exit.",
+        ),
+        pytest.param([*IN, (60, 5_000, 500)], [(0, "enter")], id="A poor fix alone never makes one, however far."),
+        pytest.param(
+            [*IN, (60, 140), (75, 0, 5_000), (90, 140)],
+            [(0, "enter"), (90, "exit")],
+            id="A poor fix takes no witness back.",
+        ),
+    ],
+)
+def test_poor_fixes(fixes, expected):
+    """A fix whose disc is far larger than the fence proves neither that a phone came nor that it stayed."""
+    assert story(fixes) == expected
+
+
+@pytest.mark.parametrize(
+    ("fixes", "expected"),
+    [
+        pytest.param([(60, 20_000)], [(0, "enter")], id="A leap of 20 km in 30 s is not believed."),
+        pytest.param([(60, 20_000), (70, 20_000)], [(0, "enter")], id="Nor with a witness after 10 s."),
+        pytest.param(
+            [(60, 20_000), (70, 20_000), (90, 20_000)],
+            [(0, "enter"), (90, "exit")],
+            id="It is with a witness after 30 s.",
+        ),
+        pytest.param(
+            [(60, 20_000), (90, 40_000), (120, 60_000)],
+            [(0, "enter")],
+            id="Leaps that do not agree are no witnesses for each other.",
+        ),
+        pytest.param(
+            [(60, 20_000), (75, 0), (90, 20_000), (105, 0)],
+            [(0, "enter")],
+            id="Leaps out and back leave presence as it is.",
+        ),
+    ],
+)
+def test_jumps(fixes, expected):
+    """A fix that nobody could have travelled to waits for a witness."""
+    assert story([*IN, *fixes]) == expected
+
+
+def test_a_leap_into_a_fence_does_not_enter():
+    """An outlier that lands in a shop is no visit; the next honest fix drops it."""
+    transitions, track = told([fix(0, 20_000), fix(60, 0), fix(75, 20_000), fix(90, 0)])
+    assert transitions == []
+    assert track.held is not None
+    assert track.last.at == START.timestamp() + 75
+    assert track.newest_at == START.timestamp() + 90
+
+
+def test_a_phone_first_seen_inside_enters_as_initial():
+    """Nobody knows how long it has been there, so the enter is marked, and comes at once."""
+    (enter,), _ = told([fix(0, 90)])
+    assert (enter.kind, enter.initial, enter.speed_mps) == (TransitionKind.ENTER, True, None)
+    (enter,), _ = told([fix(0, 5_000), fix(100, 0)])
+    assert not enter.initial
+
+
+def test_transitions_say_how_sure_they_are():
+    """The confidence is the share inside for an enter, and the share outside for an exit."""
+    transitions, _ = told([fix(0, 100, 30), fix(60, 0), fix(120, 145), fix(150, 145)])
+    enter, exit_ = transitions
+    assert enter.confidence == pytest.approx(1.0, abs=0.001)
+    assert exit_.confidence == 1.0
+    (enter,), _ = told([fix(0, 90)])
+    assert 0.85 < enter.confidence < 0.95
+
+
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        pytest.param(3.5, 3.5, id="The phone's own speed counts."),
+        pytest.param(None, 5_000 / 1_000, id="Without one, it is distance over time."),
+        pytest.param(-1.0, 5_000 / 1_000, id="-1 means that the phone does not know."),
+    ],
+)
+def test_transitions_say_how_fast(reported, expected):
+    """Speed is the reported one, else that between the last two fixes."""
+    (enter,), _ = told([fix(-1_000, 5_000), fix(0, 0, speed_mps=reported)])
+    assert enter.speed_mps == pytest.approx(expected, rel=0.01)
+
+
+def test_jitter_is_no_speed():
+    """Two fixes whose discs overlap imply that the phone stands still."""
+    (enter,), _ = told([fix(0, 100, 60), fix(60, 50, 10)])
+    assert enter.speed_mps == 0.0
+
+
+def test_fast_movement_is_remembered():
+    """The track knows when the phone last moved faster than 7 m/s, reported or implied."""
+    _, track = told([fix(0, 0), fix(60, 6_00), fix(120, 600, speed_mps=1.0)])
+    assert track.fast_at == START.timestamp() + 60
+    _, track = told([fix(180, 600, speed_mps=9.0), fix(240, 600, speed_mps=0.0)], track=track)
+    assert track.fast_at == START.timestamp() + 180
+    _, track = told([fix(300, 600)], track=track)
+    assert track.fast_at == START.timestamp() + 180
+
+
+def test_old_transitions_are_late():
+    """What was reported too long after it happened is marked."""
+    transitions, _ = told([fix(-1_000, 5_000), fix(0, 0), fix(60, 385), fix(100, 385)], late_before_s=30)
+    assert [(str(t.kind), t.late) for t in transitions] == [("enter", True), ("exit", False)]
+
+
+def test_presence_in_a_removed_geofence_ends_as_removed():
+    """When a geofence is gone, whoever was inside is told so once; a mere witness is forgotten."""
+    empty = Catalogue.build([], version=2)
+    _, inside = told([fix(0, 0)])
+    transitions, track = told([fix(60, 0)], empty, inside)
+    assert [t.kind for t in transitions] == [TransitionKind.REMOVED]
+    assert track.presences == ()
+    _, entering = told([fix(-1_000, 5_000), fix(0, 90)])
+    assert [p.state for p in entering.presences] == [PresenceState.ENTERING]
+    assert told([fix(60, 90)], empty, entering)[0] == []
+
+
+def test_sensitive_places_are_never_told():
+    """Nobody enters a sensitive place, and presence in one that becomes sensitive ends in silence."""
+    clinic = Catalogue.build([circle("shop", kind=GeofenceKind.SENSITIVE)], version=2)
+    assert told([fix(0, 0), fix(60, 0)], clinic)[0] == []
+    _, inside = told([fix(0, 0)])
+    transitions, track = told([fix(60, 0)], clinic, inside)
+    assert (transitions, track.presences) == ([], ())
+
+
+def test_nested_and_neighbouring_fences():
+    """Nested fences are independent, and at one instant exits come before enters."""
+    both = Catalogue.build([circle("a-shop", 1_000), circle("z-shop"), circle("mall", 500, 2_000)], version=1)
+    fixes = [fix(-1_000, 9_000), fix(0, 0), fix(60, 1_000)]
+    transitions, _ = told(fixes, both)
+    assert [(str(t.kind), t.geofence_id) for t in transitions] == [
+        ("enter", "mall"),
+        ("enter", "z-shop"),
+        ("exit", "z-shop"),
+        ("enter", "a-shop"),
+    ]
+
+
+def test_the_given_tracks_are_not_changed():
+    """A batch that is tried again after a failure gives the same answer."""
+    _, track = told([fix(-1_000, 5_000), fix(0, 90)])
+    before = msgspec.msgpack.encode(track)
+    first, second = (told([fix(30, 90), fix(60, 500)], track=track) for _ in range(2))
+    assert first == second
+    assert msgspec.msgpack.encode(track) == before
+
+
+def test_no_fixes_change_nothing():
+    """A device without new fixes keeps its track, and an empty batch is no work."""
+    _, track = told([fix(0, 0)])
+    assert advance(SHOP, [(track, [])], 0.0) == [(track, [])]
+    assert advance(SHOP, [], 0.0) == []
+
+
+def test_the_latest_fix_inside_is_known():
+    """Dwell asks when the phone was last surely there."""
+    _, track = told([fix(0, 0), fix(60, 0)])
+    assert track.inside_at(track.presences[0]) == START.timestamp() + 60
+    _, track = told([fix(90, 125), fix(100, 125)], track=track)
+    assert track.inside_at(track.presences[0]) == START.timestamp() + 60
+
+
+# What holds for all -----------------------------------------------------------------------------------------
+
+MALL = Catalogue.build(
+    [
+        circle("cafe", 60, 25),
+        circle("shop"),
+        square("hall", 180),
+        circle("mall", 100, 600),
+        circle("region", 0, 5_000),
+        circle("clinic", -150, 80, GeofenceKind.SENSITIVE),
+    ],
+    version=3,
+)
+
+
+@st.composite
+def journeys(draw):
+    """Fixes of one phone: walks, silences, poor fixes and leaps."""
+    at_s, east_m, fixes = 0.0, draw(st.sampled_from([0.0, 90.0, 800.0, 20_000.0])), []
+    for _ in range(draw(st.integers(1, 25))):
+        at_s += draw(st.sampled_from([1.0, 5.0, 15.0, 30.0, 31.5, 46.0, 200.0]))
+        east_m += draw(st.sampled_from([0.0, 3.0, -8.0, 40.0, -60.0, 150.0, -400.0, 20_000.0, -20_000.0]))
+        accuracy_m = draw(st.sampled_from([4.0, 12.0, 35.0, 150.0, 900.0, 5_000.0]))
+        speed_mps = draw(st.sampled_from([None, None, -1.0, 0.5, 12.0]))
+        fixes.append(fix(at_s, east_m, accuracy_m, speed_mps))
+    return fixes
+
+
+def in_pieces(phones, cuts):
+    """Advance all phones, cutting each one's fixes into batches; tracks pass through bytes between them."""
+    tracks = [DeviceTrack() for _ in phones]
+    happened = [[] for _ in phones]
+    for low, high in pairwise(cuts):
+        batch = [(track, fixes[low:high]) for track, fixes in zip(tracks, phones, strict=True)]
+        for k, (track, transitions) in enumerate(advance(MALL, batch, 0.0)):
+            tracks[k] = msgspec.msgpack.decode(msgspec.msgpack.encode(track), type=DeviceTrack)
+            happened[k] += transitions
+    return tracks, happened
+
+
+def rounded(happened):
+    """Vector arithmetic may differ in the last bit with the length of the vector."""
+    return [
+        [
+            msgspec.structs.replace(
+                t,
+                confidence=round(t.confidence, 9),
+                speed_mps=None if t.speed_mps is None else round(t.speed_mps, 6),
+            )
+            for t in each
+        ]
+        for each in happened
+    ]
+
+
+@given(phones=st.lists(journeys(), min_size=1, max_size=4), cuts=st.sets(st.integers(1, 24)))
+@settings(max_examples=120, deadline=None)
+def test_any_batching_gives_the_same_transitions(phones, cuts):
+    """One by one, all at once, alone or among others, through a restart: the same story."""
+    tracks, happened = in_pieces(phones, [0, 25])
+    cut_tracks, cut_happened = in_pieces(phones, [0, *sorted(cuts), 25])
+    assert rounded(cut_happened) == rounded(happened)
+    assert cut_tracks == tracks
+    alone_tracks, alone_happened = in_pieces(phones[:1], range(26))
+    assert rounded(alone_happened) == rounded(happened[:1])
+    assert alone_tracks == tracks[:1]
+
+
+@given(fixes=journeys())
+@settings(max_examples=120, deadline=None)
+def test_enters_and_exits_alternate(fixes):
+    """Nothing exits that did not enter, nothing enters twice, and the track knows who is inside."""
+    ((track,), (happened,)) = in_pieces([fixes], [0, 25])
+    inside = Counter()
+    for transition in happened:
+        inside[transition.geofence_id] += 1 if transition.kind is TransitionKind.ENTER else -1
+        assert inside[transition.geofence_id] in (0, 1)
+    present = {p.geofence_id for p in track.presences if p.state in (PresenceState.INSIDE, PresenceState.LEAVING)}
+    assert present == {geofence_id for geofence_id, count in inside.items() if count}
+    assert "clinic" not in inside
+    keys = [(t.at, t.kind is TransitionKind.ENTER, t.geofence_id) for t in happened]
+    assert keys == sorted(keys)
+
+
+def test_a_fence_far_away_changes_nothing():
+    """What happens here does not depend on which other fences there are."""
+    random = np.random.default_rng(3)
+    fixes = [fix(15 * k, float(east_m)) for k, east_m in enumerate(np.cumsum(random.normal(0, 60, 200)))]
+    crowd = [circle(f"far-{k}", 30_000 + 500 * k) for k in range(50)]
+    more = Catalogue.build([*crowd, circle("shop")], version=2)
+    assert rounded([told(fixes, more)[0]]) == rounded([told(fixes)[0]])
+
+
+# The table --------------------------------------------------------------------------------------------------
+
+
+def test_the_table_answers_every_question():
+    """Each state has an answer to each kind of evidence."""
+    assert set(PRESENCE) == {(state, evidence) for state in PresenceState for evidence in Evidence}
+
+
+def test_the_table_tells_of_an_enter_before_an_exit():
+    """Only those who are inside or leaving exit; only those who are not enter."""
+    there = {PresenceState.INSIDE, PresenceState.LEAVING}
+    for (state, _), (then, kind) in PRESENCE.items():
+        expected = {
+            (False, True): {TransitionKind.ENTER},
+            (True, False): {TransitionKind.EXIT, TransitionKind.REMOVED},
+        }
+        assert kind in expected.get((state in there, then in there), {None})
+
+
+def test_the_diagram_shows_the_table():
+    """Every change of state in the table is an arrow in the diagram."""
+    diagram = presence_diagram()
+    assert diagram.startswith("stateDiagram-v2\n")
+    for (state, evidence), (then, _) in PRESENCE.items():
+        if then is not state:
+            arrows = [line for line in diagram.splitlines() if f"{state} --> {then}: " in line]
+            assert any(evidence.words in line for line in arrows), (state, evidence)
