@@ -2,8 +2,12 @@
 
 import asyncio
 import itertools
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +36,13 @@ STORE = {
     "timezone": "Europe/Berlin",
     "opening_hours": "Mo-Sa 10:00-20:00",
 }
+
+_THIS = sys.modules[__name__]
+
+
+def pytest_pycollect_makemodule() -> None:
+    """Keep `from conftest import ...` meaning this file: a conftest.py in a folder below takes the name when it loads."""
+    sys.modules["conftest"] = _THIS
 
 
 @pytest.fixture(scope="session")
@@ -220,6 +231,37 @@ class Client:
     async def transitions(self, customer_id: str) -> list[dict[str, Any]]:
         return (await self.ok("GET", f"/v1/transitions?customer_id={customer_id}", who=self.ops))["items"]
 
+    async def sql(self, query: str, *values: Any) -> list[asyncpg.Record]:
+        """Look into the service's database, or change it behind the service's back."""
+        connection = await asyncpg.connect(self.app.settings.database_url)
+        try:
+            return await connection.fetch(query, *values)
+        finally:
+            await connection.close()
+
+    async def key(self, role: str) -> dict[str, str]:
+        """Make an API key with one role."""
+        from geoservice.storage.database import Database, open_pool
+        from geoservice.vocabulary import Role
+        from geoservice.workflows.operating import create_key
+
+        dsn = self.app.settings.database_url
+        async with await open_pool(dsn, size=1) as pool:
+            _, key = await create_key(Database(pool, dsn), f"{role} of a test", Role(role), self.now)
+        return {"Authorization": f"Bearer {key}"}
+
+    async def settled(self, timeout_s: float = 10) -> None:
+        """Wait until no transition is undecided and no message is on its way."""
+        open_ = "select count(*) from messages where state in ('pending', 'claimed', 'sending')"
+        undecided = "select count(*) from transitions where engaged_at is null"
+        connection = await asyncpg.connect(self.app.settings.database_url)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while await connection.fetchval(f"select ({open_}) + ({undecided})"):
+                    await asyncio.sleep(0.02)
+        finally:
+            await connection.close()
+
     async def delivered(self, count: int, timeout_s: float = 5) -> list[Any]:
         """Wait until the stand-in has accepted so many pushes."""
         async with asyncio.timeout(timeout_s):
@@ -287,3 +329,64 @@ async def service(database_url: str, fcm: FcmStandIn, tmp_path: Path) -> AsyncIt
     """A running service with a steerable clock that pushes to the stand-in; it is noon in Hamburg."""
     async with running(environment(database_url, fcm, tmp_path), fcm) as client:
         yield client
+
+
+class ServiceProcess:
+    """The service as a process of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, settings: dict[str, str], log: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = load_settings({**settings, "GEOSERVICE_PORT": str(self.port)})
+        self.log = log
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GEOSERVICE_")}
+        self._environment = {**inherited, **settings, "GEOSERVICE_PORT": str(self.port)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, *, wait: bool = True) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "geoservice", "serve"], env=self._environment, stdout=log, stderr=log
+            )
+        if wait:
+            await self.until_ready()
+
+    async def until_ready(self, timeout_s: float = 30) -> None:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(timeout_s):
+            while True:
+                assert self._process.poll() is None, self.log.read_text()
+                with suppress(aiohttp.ClientError):
+                    async with session.get(f"{self.url}/readyz") as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.02)
+
+    def kill(self) -> None:
+        """Kill -9: nothing in the process gets a chance to tidy up."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            assert self._process.wait(30) == 0, self.log.read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@asynccontextmanager
+async def running_process(settings: dict[str, str], log: Path) -> AsyncIterator[Client]:
+    """A service in a process of its own; ``client.app`` is the :class:`ServiceProcess`."""
+    process = ServiceProcess(settings, log)
+    try:
+        await process.start()
+        async with aiohttp.ClientSession() as session:
+            yield Client(process, session, None)
+        process.stop()
+    finally:
+        with suppress(ProcessLookupError, AttributeError):
+            process.kill()

@@ -1,0 +1,68 @@
+"""``geoservice bench``: choose, run, print."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+import uvloop
+from rich.console import Console
+
+from geoservice.bench import ingest
+from geoservice.errors import SettingsError
+
+BENCHMARKS: Final[Mapping[str, Callable[[], Awaitable[dict[str, Any]]]]] = {"ingest": ingest.measure}
+
+GOALS: Final = {
+    ("ingest", "single_pings_share_of_empty"): 0.3,
+    ("ingest", "batched_pings_per_s"): 50_000,
+}
+"""What the figure should at least be."""
+
+
+def run_benchmarks(names: Sequence[str], *, as_json: bool) -> int:
+    """Run the named benchmarks one after the other and print their figures beside their goals."""
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        raise SettingsError([f"There is no benchmark {name}; there are: {', '.join(BENCHMARKS)}." for name in unknown])
+    results = {name: uvloop.run(_run(BENCHMARKS[name])) for name in names}
+    if as_json:
+        print(orjson.dumps({"machine": _machine(), "results": results}).decode())  # noqa: T201 - for scripts
+    else:
+        _print(results)
+    return 0
+
+
+async def _run(measure: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    return await measure()
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _print(results: Mapping[str, Mapping[str, Any]]) -> None:
+    out = Console(highlight=False)
+    for name, figures in results.items():
+        out.print(f"[bold]{name}[/]")
+        for key, value in figures.items():
+            goal = GOALS.get((name, key))
+            verdict = ""
+            if goal is not None:
+                verdict = f"  [green]≥ {goal:,}[/]" if value >= goal else f"  [red]goal {goal:,}[/]"
+            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else f"{value:,}"
+            if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
+                for part, split in value.items():
+                    shares = ", ".join(f"{k} {v}" for k, v in split.items())
+                    out.print(f"  {key}.{part:<12} {shares}", soft_wrap=True)
+            else:
+                out.print(f"  {key:<34}{text:>12}{verdict}", soft_wrap=True)
+    out.print(f"[dim]{', '.join(f'{k} {v}' for k, v in _machine().items())}[/]", soft_wrap=True)
