@@ -35,7 +35,7 @@ Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 
 
-class Fix(Struct, frozen=True, tag="location", forbid_unknown_fields=True):
+class Fix(Struct, frozen=True, gc=False, tag="location", forbid_unknown_fields=True):
     """A position as the phone reports it. ``accuracy_m`` is the radius that holds 68 % of the error.
 
     ``speed_mps`` and ``course_deg`` below zero mean unknown, as several SDKs write it.

@@ -11,6 +11,7 @@ from geoservice.api import schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import ErrorDetail, Invalid
 from geoservice.geofencing.presence import DeviceTrack
+from geoservice.geofencing.screening import EARLIEST
 from geoservice.vocabulary import Fix, Observation, to_jsonable
 from geoservice.workflows import customers
 from geoservice.workflows.publishing import is_zone
@@ -19,6 +20,11 @@ _device_body = msgspec.json.Decoder(schemas.DeviceBody)
 _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 _NOT_YET: Final = ErrorDetail("type", "unsupported_observation", "only location fixes are matched so far")
+
+_IN_THE_FUTURE: Final = ErrorDetail(
+    "occurred_at", "in_the_future", "occurred_at is more than 2 minutes ahead of the server's clock"
+)
+_LONG_AGO: Final = ErrorDetail("occurred_at", "long_ago", "occurred_at is before the year 2000")
 
 
 async def put_device(call: Call) -> web.Response:
@@ -82,8 +88,9 @@ async def take_events(call: Call, customer_id: str, *, source: str) -> web.Respo
     good = []
     for index, item in items:
         if item.occurred_at > at + customers.EVENT_TOLERANCE:
-            words = "occurred_at is more than 2 minutes ahead of the server's clock"
-            bad.append((index, ErrorDetail("occurred_at", "in_the_future", words)))
+            bad.append((index, _IN_THE_FUTURE))
+        elif item.occurred_at < EARLIEST:
+            bad.append((index, _LONG_AGO))
         else:
             good.append(customers.Event(**msgspec.structs.asdict(item)))
     new = await customers.record_events(call.services.database, customer_id, good, source, at)

@@ -75,6 +75,8 @@ class Call:
         body = await request.read()
         if len(body) > self.route.body_max:
             raise TooLarge(f"This route takes at most {self.route.body_max} bytes.")
+        if b"\\u0000" in body:
+            raise Invalid("Text must not hold NUL characters.", code="nul_character")
         return body
 
     async def body(self, decoder: msgspec.json.Decoder[Body]) -> Body:

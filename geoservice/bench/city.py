@@ -15,6 +15,8 @@ LON: Final = 8.0
 METRES_A_DEGREE: Final = 111_195.0
 PING_EVERY_S: Final = 15
 WALK_MPS: Final = 1.4
+SPACING_M: Final = 600.0
+"""Between stores: walking phones then give about two transitions in a hundred pings."""
 
 
 def _degrees(east_m: Any, north_m: Any) -> tuple[Any, Any]:
@@ -24,8 +26,8 @@ def _degrees(east_m: Any, north_m: Any) -> tuple[Any, Any]:
     )
 
 
-def fences(count: int, *, spacing_m: float = 280.0, radius_m: float = 60.0) -> dict[str, Any]:
-    """A square grid of hexagons: about one in eight places is inside one."""
+def fences(count: int, *, spacing_m: float = SPACING_M, radius_m: float = 60.0) -> dict[str, Any]:
+    """A square grid of hexagons."""
     side = math.ceil(math.sqrt(count))
     angles = np.radians(np.arange(7) * 60.0)
     features = []
@@ -49,7 +51,7 @@ class Phone:
 
     def __init__(self, number: int, fence_count: int, start: datetime) -> None:
         self._rng = np.random.default_rng(number)
-        self._side_m = math.ceil(math.sqrt(fence_count)) * 280.0
+        self._side_m = math.ceil(math.sqrt(fence_count)) * SPACING_M
         self._east, self._north = self._rng.uniform(0, self._side_m, 2)
         self._heading = self._rng.uniform(0, 2 * math.pi)
         self._at = start.astimezone(UTC)

@@ -158,6 +158,9 @@ def _run_checks(moment: _Moment, campaign: Campaign, checks: list[Check]) -> tup
     checks.append(moment.moment(campaign))
     checks.append(moment.quiet_hours)
     checks.append(limits_check(campaign, facts.retailer, moment.usage))
+    if not evidence.holds:  # there is nothing to fill the template with, and one refusal says so
+        checks.append(check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value}))
+        return evidence, None
     render, payload = render_check(campaign, moment.values(evidence.strongest))
     checks.append(render)
     return evidence, payload

@@ -126,16 +126,16 @@ def _events_used(evidence: Evidence, zone: ZoneInfo, today: date) -> list[str]:
 def _place_used(facts: Facts, zone: ZoneInfo, today: date) -> str:
     local = facts.transition.at.astimezone(zone)
     moment = f"{day_in_words(local.date(), today)} at {local:%H:%M}"
-    return f"your phone's place: {_MOVED[facts.transition.kind]} {facts.geofence.name} on {moment}"
+    return f"your phone's place: {_MOVED[facts.transition.kind]} the area “{facts.geofence.name}” on {moment}"
 
 
 _MOVED: Final[dict[TransitionKind, str]] = {
-    TransitionKind.ENTER: "it arrived at",
-    TransitionKind.DWELL: "it stayed at",
+    TransitionKind.ENTER: "it entered",
+    TransitionKind.DWELL: "it stayed in",
     TransitionKind.EXIT: "it left",
-    TransitionKind.CROSSED: "it passed",
-    TransitionKind.REMOVED: "it was at",
-    TransitionKind.LOST: "it was at",
+    TransitionKind.CROSSED: "it crossed",
+    TransitionKind.REMOVED: "it was in",
+    TransitionKind.LOST: "it was in",
 }
 
 

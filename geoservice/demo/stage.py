@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -67,7 +67,8 @@ class Stage:
         """Do something with products in the app."""
         await self._client.put_clock(at)
         events = [
-            {"type": kind, "occurred_at": at, "category": category, "product_id": product} for product in products
+            {"type": kind, "occurred_at": at - timedelta(minutes=4 * i), "category": category, "product_id": product}
+            for i, product in enumerate(reversed(products))
         ]
         await self._client.call("POST", "/v1/events", {"events": events}, customer=customer)
         self._note(Step(at, customer, title, text))

@@ -3,24 +3,27 @@
 The rules, in their order, for the fixes of one device:
 
 1. More than 2 minutes in the future: rejected; the phone's clock is wrong, and believing it would block the device.
-2. Exactly 0°, 0°: rejected; it is what a phone without a position sends.
-3. A mock position: ignored.
-4. The same id as a recent one, or the same time and place: a duplicate.
-5. Older than, or as old as, the newest fix that was processed: out of order, changes nothing.
-6. Everything else goes on, in the order of ``recorded_at``: an offline buffer is replayed as it happened.
+2. Before the year 2000: rejected; the phone's clock is wrong.
+3. Exactly 0°, 0°: rejected; it is what a phone without a position sends.
+4. A mock position: ignored.
+5. The same id as a recent one, or the same time and place: a duplicate.
+6. Older than, or as old as, the newest fix that was processed: out of order, changes nothing.
+7. Everything else goes on, in the order of ``recorded_at``: an offline buffer is replayed as it happened.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
 from geoservice.errors import ErrorDetail
 from geoservice.vocabulary import Fix, Ignored
 
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE_TOLERANCE: Final = timedelta(minutes=2)
 KEY_BYTES: Final = 8
 REMEMBERED_KEYS: Final = 32
@@ -39,8 +42,13 @@ class Screened:
     ignored: list[tuple[int, Ignored]] = field(default_factory=list)
     rejected: list[tuple[int, ErrorDetail]] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
+    """Identities of what was kept: of times and places, and of ids."""
+    ids: list[bytes] = field(default_factory=list)
     recent_keys: bytes = b""
     newest_at: datetime | None = None
+
+
+_pack = struct.Struct("<ddd").pack
 
 
 def id_key(item_id: str) -> bytes:
@@ -50,8 +58,7 @@ def id_key(item_id: str) -> bytes:
 
 def place_key(fix: Fix) -> bytes:
     """Hash time and place to 8 bytes: what is the same in both is the same observation, whatever its id."""
-    text = f"{fix.recorded_at.timestamp()!r} {fix.lat!r} {fix.lon!r}"
-    return blake2b(text.encode(), digest_size=KEY_BYTES).digest()
+    return blake2b(_pack(fix.recorded_at.timestamp(), fix.lat, fix.lon), digest_size=KEY_BYTES).digest()
 
 
 def stale(fixes: Sequence[Indexed], newest_at: datetime | None) -> list[datetime]:
@@ -77,6 +84,8 @@ def screen(
     for index, fix in sorted(fixes, key=_recorded_at):
         if fix.recorded_at > latest:
             result.rejected.append((index, _IN_THE_FUTURE))
+        elif fix.recorded_at < EARLIEST:
+            result.rejected.append((index, _LONG_AGO))
         elif fix.lat == 0 == fix.lon:
             result.rejected.append((index, _NOWHERE))
         elif fix.mock:
@@ -84,7 +93,7 @@ def screen(
         else:
             _take(index, fix, seen, result)
     # The newest ids stay with the device.
-    result.recent_keys = result.recent_keys[-REMEMBERED_KEYS * KEY_BYTES :]
+    result.recent_keys = (recent_keys + b"".join(result.ids))[-REMEMBERED_KEYS * KEY_BYTES :]
     return result
 
 
@@ -93,9 +102,9 @@ def _recorded_at(item: Indexed) -> datetime:
 
 
 def _take(index: int, fix: Fix, seen: set[bytes], result: Screened) -> None:
-    own = None if fix.id is None else id_key(fix.id)
+    own = b"" if fix.id is None else id_key(fix.id)
     place = place_key(fix)
-    if own in seen or place in seen or (own is not None and _remembers(result.recent_keys, own)):
+    if own in seen or place in seen or (own and _remembers(result.recent_keys, own)):
         result.duplicates += 1
         return
     if result.newest_at is not None and fix.recorded_at <= result.newest_at:
@@ -103,10 +112,10 @@ def _take(index: int, fix: Fix, seen: set[bytes], result: Screened) -> None:
         return
     seen.add(place)
     result.keys.append(place)
-    if own is not None:
+    if own:
         seen.add(own)
         result.keys.append(own)
-        result.recent_keys += own
+        result.ids.append(own)
     result.kept.append(fix)
     result.newest_at = fix.recorded_at
 
@@ -121,4 +130,5 @@ def _remembers(keys: bytes, key: bytes) -> bool:
 _IN_THE_FUTURE: Final = ErrorDetail(
     "recorded_at", "in_the_future", "recorded_at is more than 2 minutes ahead of the server's clock"
 )
+_LONG_AGO: Final = ErrorDetail("recorded_at", "long_ago", "recorded_at is before the year 2000")
 _NOWHERE: Final = ErrorDetail("lat", "no_position", "0, 0 is what a phone without a position sends")

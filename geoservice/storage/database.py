@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import asyncpg
 import orjson
 
-from geoservice.errors import NotReady
+from geoservice.errors import NotReady, Overloaded
 
 LOCK_TIMEOUT_MS: Final = 250
 """How long a statement waits for a row that somebody else holds before the transaction is tried again."""
@@ -51,6 +51,13 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode, decoder=_decode)
 
 
+async def _keep(_: asyncpg.Connection) -> None:
+    """Give a connection back as it is.
+
+    Nothing here changes a session, and asyncpg's own clean-up costs a round trip every time.
+    """
+
+
 async def open_pool(dsn: str, *, size: int, application: str = "geoservice") -> asyncpg.Pool:
     """Open a pool of at most ``size`` connections to ``dsn``."""
     try:
@@ -59,6 +66,7 @@ async def open_pool(dsn: str, *, size: int, application: str = "geoservice") -> 
             min_size=min(2, size),
             max_size=size,
             init=_prepare,
+            reset=_keep,
             command_timeout=30,
             server_settings={
                 "application_name": application,
@@ -94,6 +102,8 @@ class Database:
             async with self.pool.acquire(timeout=10) as connection:
                 yield connection
         except UNREACHABLE as error:
+            if isinstance(error, ValueError):
+                raise  # asyncpg's DataError: an argument that cannot be written, not a database that is away
             raise NotReady("The database is away; try again shortly.") from error
 
     @asynccontextmanager
@@ -110,9 +120,9 @@ class Database:
             try:
                 async with self.transaction() as connection:
                     return await work(connection)
-            except _TRANSIENT:
+            except _TRANSIENT as error:
                 if attempt == attempts - 1:
-                    raise
+                    raise Overloaded("Somebody else is changing the same records; try again shortly.") from error
                 # Full jitter: rivals that collided once must not collide in step again.
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - no secret
         raise AssertionError("unreachable")

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from typing import Final, Protocol
 from uuid import uuid4
 
-import asyncpg
 import msgspec
 import structlog
 
 from geoservice.clock import Clock
-from geoservice.errors import ErrorDetail, GeoserviceError, NotReady, Overloaded
+from geoservice.errors import ErrorDetail, GeoserviceError, Overloaded, Unavailable
 from geoservice.geofencing import presence
 from geoservice.geofencing.presence import DeviceTrack
 from geoservice.geofencing.screening import Indexed, Screened, screen, stale
@@ -185,21 +184,20 @@ class Ingest:
         started = time.perf_counter()
         try:
             receipts = await self._commit(batch)
-        except NotReady as error:
+        except Unavailable as error:
             for submission in batch:
                 _refuse(submission, error)
             return []
         except Exception as error:  # noqa: BLE001 - whatever it is, it must cost only the item that raised it
             return await self._isolate(batch, error)
         INGEST_BATCH.observe(time.perf_counter() - started)
+        _count(receipts.values())
         for submission, receipt in receipts.items():
             _answer(submission, receipt)
         return [submission for submission in batch if submission not in receipts]
 
     async def _isolate(self, batch: Sequence[Submission], error: Exception) -> list[Submission]:
         """Halve a batch that raised until the culprit stands alone; everything else commits."""
-        if isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError):
-            return list(batch)
         if len(batch) == 1:
             _log.error("ingest_item_failed", error=type(error).__name__, exc_info=error)
             _answer(batch[0], _all_rejected(batch[0]))
@@ -343,17 +341,15 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
     changed = [(key, device) for key, device in devices.items() if device.kept]
     if not changed:
         return
-    await _sql.save_devices.run(
+    receipts = [(key, screened) for key, device in changed for screened in device.kept]
+    await _sql.save.run(
         connection,
         **_columns([key for key, _ in changed]),
         newest_ats=[device.newest_at for _, device in changed],
         recent_keys=[device.recent_keys for _, device in changed],
         tracks=[_encode_track(device.track) for _, device in changed],
-    )
-    receipts = [(key, screened) for key, device in changed for screened in device.kept]
-    await _sql.add_receipts.run(
-        connection,
-        **_columns([key for key, _ in receipts]),
+        receipt_customer_ids=[key[0] for key, _ in receipts],
+        receipt_device_ids=[key[1] for key, _ in receipts],
         from_ats=[screened.kept[0].recorded_at for _, screened in receipts],
         through_ats=[screened.kept[-1].recorded_at for _, screened in receipts],
         keys=[b"".join(screened.keys) for _, screened in receipts],
@@ -389,12 +385,16 @@ async def _add_transitions(
     )
 
 
+def _count(receipts: Collection[IngestReceipt]) -> None:
+    outcomes = Counter(reason.value for receipt in receipts for _, reason in receipt.ignored)
+    outcomes["accepted"] = sum(receipt.accepted for receipt in receipts)
+    outcomes["duplicate"] = sum(receipt.duplicates for receipt in receipts)
+    outcomes["rejected"] = sum(len(receipt.rejected) for receipt in receipts)
+    for outcome, count in outcomes.items():
+        INGEST_PINGS.labels(outcome).inc(count)
+
+
 def _answer(submission: Submission, receipt: IngestReceipt) -> None:
-    INGEST_PINGS.labels("accepted").inc(receipt.accepted)
-    INGEST_PINGS.labels("duplicate").inc(receipt.duplicates)
-    INGEST_PINGS.labels("rejected").inc(len(receipt.rejected))
-    for _, reason in receipt.ignored:
-        INGEST_PINGS.labels(reason.value).inc()
     if not submission.answer.done():  # the client may have hung up
         submission.answer.set_result(receipt)
 

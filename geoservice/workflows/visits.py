@@ -34,6 +34,11 @@ class Visit:
     present: set[str] = field(default_factory=set)
     touched: bool = False
 
+    @property
+    def recency(self) -> tuple[bool, datetime]:
+        """The open one comes last, whatever a second phone that uploads its past has made of the times."""
+        return self.ended_at is None, self.started_at
+
     def as_row(self) -> dict[str, Any]:
         """Write it as its columns."""
         return {
@@ -52,11 +57,13 @@ class Visits:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._visits: dict[tuple[str, str], Visit] = {}
+        self._left: list[Visit] = []
+        """Visits that ended here and were followed by another one in the same place."""
         for row in rows:
             visit = Visit(**{**row, "present": set(row["present"])})
             key = visit.customer_id, visit.place
             known = self._visits.get(key)
-            if known is None or known.started_at < visit.started_at:
+            if known is None or known.recency < visit.recency:
                 self._visits[key] = visit
 
     def follow(self, row: Mapping[str, Any], store_id: str | None) -> str | None:
@@ -67,16 +74,18 @@ class Visits:
         pair = f"{row['device_id']} {row['geofence_id']}"
         if kind in _INWARD:
             if visit is None or (visit.ended_at is not None and at > visit.ended_at + RESUME_WITHIN):
+                if visit is not None:
+                    self._left.append(visit)
                 visit = self._visits[key] = Visit(key[0], str(uuid4()), key[1], store_id, at)
             visit.ended_at, visit.touched = None, True
             visit.present.add(pair)
         elif kind in _OUTWARD and visit is not None and visit.ended_at is None:
             visit.present.discard(pair)
-            visit.ended_at, visit.touched = (None if visit.present else at), True
+            visit.ended_at, visit.touched = (None if visit.present else max(at, visit.started_at)), True
         return None if visit is None else visit.visit_id
 
     @property
     def touched(self) -> list[Visit]:
         """The visits that have to be saved, sorted by key as locks are."""
-        changed = (visit for visit in self._visits.values() if visit.touched)
+        changed = (visit for visit in (*self._left, *self._visits.values()) if visit.touched)
         return sorted(changed, key=lambda visit: (visit.customer_id, visit.visit_id))

@@ -39,7 +39,7 @@ def test_every_message_says_why_in_plain_words(build):
     )
     assert why.data_used == [
         "2 product views in running shoes, the last on 15 November",
-        "your phone's place: it arrived at Harbour Street approach on 22 November at 14:00",
+        "your phone's place: it entered the area “Harbour Street approach” on 22 November at 14:00",
     ]
     assert [consent.purpose for consent in why.consents] == [
         Purpose.LOCATION,

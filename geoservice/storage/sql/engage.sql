@@ -62,12 +62,13 @@ order by customer_id, visit_id
 for no key update;
 
 -- name: save_visits
+-- Ended ones first: a place has one open visit, and a buffer may hold the end of one and the beginning of the next.
 insert into visits (customer_id, visit_id, place, store_id, started_at, ended_at, present)
 select customer_id, visit_id, place, store_id, started_at, ended_at, present
 from jsonb_to_recordset(:rows::jsonb)
     as v (customer_id text, visit_id text, place text, store_id text, started_at timestamptz, ended_at timestamptz,
           present text[])
-order by customer_id, visit_id
+order by customer_id, ended_at is null, visit_id
 on conflict (customer_id, visit_id) do update set ended_at = excluded.ended_at, present = excluded.present;
 
 -- name: mark_engaged

@@ -13,20 +13,21 @@ select d.customer_id, d.device_id
 from unnest(:customer_ids::text[], :device_ids::text[]) as wanted (customer_id, device_id)
 join devices d on d.customer_id = wanted.customer_id and d.device_id = wanted.device_id;
 
--- name: save_devices
--- The last fix, presence and the order mark of every device of a batch.
-update devices d
-set newest_at = s.newest_at, recent_keys = s.recent_keys, track = s.track
-from unnest(:customer_ids::text[], :device_ids::text[], :newest_ats::timestamptz[], :recent_keys::bytea[],
-            :tracks::bytea[]) as s (customer_id, device_id, newest_at, recent_keys, track)
-where d.customer_id = s.customer_id and d.device_id = s.device_id;
-
--- name: add_receipts
--- One row a request and device, whatever the number of its pings.
+-- name: save
+-- The last fix, presence and the order mark of every device of a batch; and one row of identities a request and
+-- device, whatever the number of its pings. One statement, because it stands on the path of every ping.
+with saved as (
+    update devices d
+    set newest_at = s.newest_at, recent_keys = s.recent_keys, track = s.track
+    from unnest(:customer_ids::text[], :device_ids::text[], :newest_ats::timestamptz[], :recent_keys::bytea[],
+                :tracks::bytea[]) as s (customer_id, device_id, newest_at, recent_keys, track)
+    where d.customer_id = s.customer_id and d.device_id = s.device_id
+)
 insert into ping_receipts (customer_id, device_id, from_at, through_at, keys, received_at)
 select customer_id, device_id, from_at, through_at, keys, :at
-from unnest(:customer_ids::text[], :device_ids::text[], :from_ats::timestamptz[], :through_ats::timestamptz[],
-            :keys::bytea[]) as r (customer_id, device_id, from_at, through_at, keys);
+from unnest(:receipt_customer_ids::text[], :receipt_device_ids::text[], :from_ats::timestamptz[],
+            :through_ats::timestamptz[], :keys::bytea[])
+    as r (customer_id, device_id, from_at, through_at, keys);
 
 -- name: receipts_covering
 -- The identities of what was processed around the given instants; asked only for pings that are not newer than the
@@ -43,8 +44,8 @@ insert into transitions (customer_id, transition_id, device_id, geofence_id, kin
 select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
        t.initial, t.assumed, t.speed_mps, t.fast_at, :at
 from unnest(:customer_ids::text[], :transition_ids::text[], :device_ids::text[], :geofence_ids::text[],
-            :kinds::text[], :ats::timestamptz[], :confidences::real[], :sources::text[], :lates::boolean[],
-            :initials::boolean[], :assumeds::boolean[], :speeds::real[], :fast_ats::timestamptz[])
+            :kinds::text[], :ats::timestamptz[], :confidences::double precision[], :sources::text[], :lates::boolean[],
+            :initials::boolean[], :assumeds::boolean[], :speeds::double precision[], :fast_ats::timestamptz[])
     with ordinality as t (customer_id, transition_id, device_id, geofence_id, kind, at, confidence, source, late,
                           initial, assumed, speed_mps, fast_at, place_in_batch)
 order by t.place_in_batch;

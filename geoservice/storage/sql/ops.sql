@@ -24,7 +24,7 @@ limit :limit;
 -- name: decision
 select d.seq, d.decision_id, d.customer_id, d.transition_id, d.campaign_id, d.campaign_version, d.geofence_id,
        d.store_id, d.visit_id, d.outcome, d.reason, d.checks, d.message_id, d.at, m.state as message_state, m.payload,
-       m.why, m.failure
+       m.why, m.failure, m.provider_message_id
 from decisions d
 left join messages m on m.customer_id = d.customer_id and m.message_id = d.message_id
 where d.decision_id = :decision_id;
