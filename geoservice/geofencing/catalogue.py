@@ -64,6 +64,8 @@ _CIRCLE_NODES, _CIRCLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 _NEGLIGIBLE_SIGMAS: Final = 5.0  # beyond it lies less than 0.000004 of the mass
 _WORTH_PREPARING: Final = 64  # vertices; below it, an index saves no time and doubles the memory
 _EDGES_AT_ONCE: Final = 100_000  # bounds the memory of one step to some tens of megabytes
+SENSITIVE_BUFFER_M: Final = 609.6
+"""2,000 ft: the widest buffer around health facilities that a state's law asks for (Washington)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -156,6 +158,20 @@ class Catalogue:
             fix = fix_index[at]
             p[at], beyond_m[at] = self._polygons(lon[fix], lat[fix], sigma_m[at], fence_index[at])
         return p, beyond_m
+
+    def near_sensitive(self, lon: Floats, lat: Floats, accuracy_m: Floats) -> Bools:
+        """Which fixes may be in a sensitive place: their disc touches one, or its buffer. Shape (n,)."""
+        near = np.zeros(len(lon), dtype=np.bool_)
+        if not self.sensitive.any():
+            return near
+        reach_m = accuracy_m + SENSITIVE_BUFFER_M
+        boxes, fix = _split_at_180(_circle_boxes(lon, lat, reach_m), np.arange(len(lon)))
+        box, entry = self._tree.query(shapely.box(*boxes.T))
+        pairs = np.flatnonzero(self.sensitive[self._owner[entry]])
+        fix, fence = fix[box[pairs]], self._owner[entry[pairs]]
+        _, beyond_m = self.evidence(lon, lat, accuracy_m, fix, fence)
+        near[fix[beyond_m <= reach_m[fix]]] = True
+        return near
 
     def _circles(self, position: Floats, sigma_m: Floats, fence: Indexes) -> tuple[Floats, Floats]:
         distance_m = arc_m(position, self._centre[fence])

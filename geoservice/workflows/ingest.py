@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 import msgspec
+import numpy as np
 import structlog
 
 from geoservice.clock import Clock
@@ -43,6 +44,7 @@ DeviceKey = tuple[str, str]
 """(customer_id, device_id): the order in which devices are locked."""
 
 _sql = Queries("ingest")
+_visits = Queries("customers")
 _log = structlog.get_logger(__name__)
 _encode_track = msgspec.msgpack.Encoder().encode
 _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
@@ -132,6 +134,8 @@ class _Device:
     recent_keys: bytes
     track: DeviceTrack
     screened: list[tuple[Submission, Screened]] = field(default_factory=list)
+    forgotten: bool = False
+    """The track was erased, which has to be stored even if nothing else is."""
 
     @property
     def kept(self) -> list[Screened]:
@@ -220,13 +224,19 @@ class Ingest:
             devices = await _lock(connection, batch)
             known = await _known_keys(connection, batch, devices)
         with INGEST_STAGE.labels("match").time():
-            receipts = _screen(batch, devices, known, at)
+            sensitive = _in_sensitive_places(snapshot, batch, devices)
+            receipts = _screen(batch, devices, known, sensitive, at)
             transitions = _step(snapshot, devices, at)
         with INGEST_STAGE.labels("store").time():
             await _save(connection, devices, at)
         if transitions:
             with INGEST_STAGE.labels("decide").time():
                 await self._decide(connection, snapshot, devices, transitions, at)
+        for (customer_id, device_id), device in devices.items():
+            if device.forgotten:  # L3, after the customers that deciding locked
+                await _visits.leave_visits_with_device.run(
+                    connection, customer_id=customer_id, device_id=device_id, at=at
+                )
         return receipts
 
     async def _decide(
@@ -293,10 +303,29 @@ async def _known_keys(
     return known
 
 
+def _in_sensitive_places(
+    snapshot: Snapshot, batch: Sequence[Submission], devices: dict[DeviceKey, _Device]
+) -> dict[Submission, set[int]]:
+    """Name the fixes, by index, that may be in a sensitive place; presence of their devices ends without a word."""
+    if not snapshot.catalogue.sensitive.any():
+        return {}
+    items = [(submission, index, fix) for submission in batch for index, fix in submission.fixes]
+    places = np.array([(fix.lon, fix.lat, fix.accuracy_m) for _, _, fix in items])
+    found: dict[Submission, set[int]] = {}
+    for at in np.flatnonzero(snapshot.catalogue.near_sensitive(*places.T)):
+        submission, index, _ = items[at]
+        device = devices.get(submission.key)
+        if device is not None and device.allowed:
+            device.track, device.forgotten = DeviceTrack(), True
+        found.setdefault(submission, set()).add(index)
+    return found
+
+
 def _screen(
     batch: Sequence[Submission],
     devices: dict[DeviceKey, _Device],
     known: dict[DeviceKey, set[bytes]],
+    sensitive: dict[Submission, set[int]],
     at: datetime,
 ) -> dict[Submission, IngestReceipt]:
     receipts: dict[Submission, IngestReceipt] = {}
@@ -309,8 +338,9 @@ def _screen(
             receipts[submission] = IngestReceipt(ignored=ignored)
             continue
         known_keys = known.setdefault(submission.key, set())
+        dropped = sensitive.get(submission, set())
         screened = screen(
-            submission.fixes,
+            [item for item in submission.fixes if item[0] not in dropped] if dropped else submission.fixes,
             newest_at=device.newest_at,
             recent_keys=device.recent_keys,
             known_keys=known_keys,
@@ -320,6 +350,7 @@ def _screen(
         known_keys.update(screened.keys)
         device.newest_at, device.recent_keys = screened.newest_at, screened.recent_keys
         device.screened.append((submission, screened))
+        screened.ignored += [(index, Ignored.SENSITIVE_PLACE) for index in dropped]
         receipts[submission] = IngestReceipt(
             len(screened.kept), screened.duplicates, screened.ignored, screened.rejected
         )
@@ -338,7 +369,7 @@ def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -
 
 
 async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: datetime) -> None:
-    changed = [(key, device) for key, device in devices.items() if device.kept]
+    changed = [(key, device) for key, device in devices.items() if device.kept or device.forgotten]
     if not changed:
         return
     receipts = [(key, screened) for key, device in changed for screened in device.kept]
