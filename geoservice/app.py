@@ -30,7 +30,7 @@ from geoservice.timers import Timers
 from geoservice.workflows import upkeep
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
-from geoservice.workflows.ingest import Ingest, LocalQueue
+from geoservice.workflows.ingest import LANES, Ingest, LocalQueue
 
 DRAIN_S: Final = 20.0
 """How long a stop waits for what is under way."""
@@ -76,9 +76,9 @@ class App:
         self._stack.push_async_callback(push.close)
         database = await self._open_database()
         directory = self.directory = Directory(database, _retailer(settings))
-        queue = LocalQueue(settings.ingest_queue_items)
-        INGEST_QUEUE.set_function(lambda: queue.items)
-        ingest = Ingest(database, directory, self.clock, queue)
+        queues = [LocalQueue(max(1, settings.ingest_queue_items // LANES)) for _ in range(LANES)]
+        INGEST_QUEUE.set_function(lambda: sum(queue.items for queue in queues))
+        ingest = Ingest(database, directory, self.clock, queues)
         deliver = Deliver(database, push, self.clock)
         await _load_if_possible(directory)
 

@@ -24,7 +24,7 @@ PHONES: Final = 256
 BATCH: Final = 50
 _SECRET: Final = "benchmark-secret-of-at-least-32-bytes"  # noqa: S105 - of a throw-away service
 _OPS_KEY: Final = "benchmark-ops-key-of-enough-length"
-_STAGE = re.compile(r'geoservice_ingest_stage_seconds_sum\{stage="(\w+)"\} (\S+)')
+_STAGE = re.compile(r'geoservice_ingest_(?:stage_seconds_sum\{stage="(\w+)"\}|batch_seconds_(count|sum)) (\S+)')
 
 
 async def measure(*, singles: int = 30_000, batches: int = 6_000) -> dict[str, Any]:
@@ -120,4 +120,4 @@ async def _watched(server: Server) -> AsyncIterator[dict[str, Any]]:
 
 async def _stages(server: Server) -> dict[str, float]:
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as answer:
-        return {name: float(value) for name, value in _STAGE.findall(await answer.text())}
+        return {stage or f"batch_{total}": float(value) for stage, total, value in _STAGE.findall(await answer.text())}

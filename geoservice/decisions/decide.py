@@ -106,6 +106,8 @@ class _Moment:
     def moment(self, campaign: Campaign) -> Check:
         own = campaign.spec.limits.per_visit
         per_visit = self.facts.retailer.per_visit if own is None else own
+        if self.facts.visit_id is not None and self.usage.has_had(campaign.campaign_id, self.facts.visit_id):
+            per_visit = 0  # other campaigns may still speak on this visit, this one has
         key = latest_at(campaign, self.facts.transition.at), per_visit
         if key not in self._moments:
             self._moments[key] = moment_check(self.facts, *key, self.usage)

@@ -68,6 +68,10 @@ class Usage:
         """How many messages this visit has had, of any campaign."""
         return sum(slot.visit_id == visit_id for slot, _ in self.counted)
 
+    def has_had(self, campaign_id: str, visit_id: str) -> bool:
+        """Whether this visit has had this campaign's message, which no campaign may repeat."""
+        return any(slot.visit_id == visit_id and slot.campaign_id == campaign_id for slot, _ in self.counted)
+
 
 def limits_check(campaign: Campaign, retailer: RetailerDefaults, usage: Usage) -> Check:
     """Check 9: the strictest rule wins."""

@@ -74,16 +74,18 @@ async def add_device(database: Database, key: tuple[str, str], at: datetime) -> 
     """Create a device that posts pings before it registered; it has no push token yet."""
 
     async def work(connection: Connection) -> None:
-        await _create_device(connection, key, at)
+        if not await _create_device(connection, key, at):
+            return  # it is there, and whoever made it has done the rest; its lock would come too late now
         await _sql.lock_customers.fetch(connection, customer_ids=[key[0]])
         await _sql.copy_location_consent.run(connection, customer_id=key[0], device_id=key[1])
 
     await database.run(work)
 
 
-async def _create_device(connection: Connection, key: tuple[str, str], at: datetime) -> None:
+async def _create_device(connection: Connection, key: tuple[str, str], at: datetime) -> bool:
+    """Make sure that the device is there; tell whether it is new, and so locked."""
     await _sql.add_customer.run(connection, customer_id=key[0], at=at)
-    await _sql.add_device.run(connection, customer_id=key[0], device_id=key[1], at=at)
+    return await _sql.add_device.run(connection, customer_id=key[0], device_id=key[1], at=at) > 0
 
 
 async def register_device(database: Database, key: tuple[str, str], registration: Registration, at: datetime) -> None:
@@ -92,11 +94,15 @@ async def register_device(database: Database, key: tuple[str, str], registration
     address = {"push_token": registration.push_token, "fid": registration.fid}
 
     async def work(connection: Connection) -> None:
+        names = sorted(f"{kind} {value}" for kind, value in address.items() if value is not None)
+        await _sql.lock_address.fetch(connection, names=names)
         await _create_device(connection, key, at)
         rows = await _sql.lock_devices_for_sign_in.fetch(
             connection, customer_id=customer_id, device_id=device_id, **address
         )
         others = [row for row in rows if (row["customer_id"], row["device_id"]) != key]
+        if len(others) == len(rows):
+            raise _DevicesChanged  # signed out in between
         owners = sorted({customer_id, *(row["customer_id"] for row in others)})
         await _sql.lock_customers.fetch(connection, customer_ids=owners)
         await _sql.release_token.run(connection, customer_id=customer_id, device_id=device_id, **address)

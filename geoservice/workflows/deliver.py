@@ -24,7 +24,7 @@ from geoservice.errors import GeoserviceError
 from geoservice.push import outcomes
 from geoservice.push.port import OutgoingPush, PushSender
 from geoservice.storage.database import UNREACHABLE, Database
-from geoservice.storage.queries import Queries
+from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import PUSH_SECONDS, PUSHES
 from geoservice.vocabulary import MessageState, Platform
 
@@ -119,9 +119,7 @@ class Deliver:
             if not claimed:
                 self._claims.discard(claim_id)
                 return False
-            rows = await _sql.begin_sending.fetch(connection, **lease)
-            if len(rows) < len(claimed):
-                await _sql.settle_unsendable.run(connection, claim_id=claim_id, at=at)
+        rows = await self._database.run(lambda connection: _begin(connection, lease, len(claimed)))
         self._claims.discard(claim_id)
         self._start(claim_id, rows)
         return len(claimed) == free
@@ -153,15 +151,24 @@ class Deliver:
         at = self._clock.now()
         values = settle(outcome, attempts=row["attempts"], expires_at=row["expires_at"], at=at)
         key = {"customer_id": row["customer_id"], "message_id": row["message_id"]}
-        async with self._database.connection() as connection:
-            await _sql.complete.value(connection, claim_id=claim_id, **key, **values)
-            if isinstance(outcome, outcomes.TokenDead):
+        # Tried again when somebody holds the row: else the lease would run out, and what is known become unknown.
+        await self._database.run(lambda connection: _sql.complete.value(connection, claim_id=claim_id, **key, **values))
+        if isinstance(outcome, outcomes.TokenDead):
+            async with self._database.connection() as connection:
                 await _sql.retire_token.run(
                     connection,
                     customer_id=row["customer_id"],
                     device_id=row["device_id"],
                     token_set_at=row["token_set_at"],
                 )
+
+
+async def _begin(connection: Connection, lease: dict[str, Any], claimed: int) -> list[asyncpg.Record]:
+    """Take the last look, and settle what it refuses; what this returns may go out once it is committed."""
+    rows = await _sql.begin_sending.fetch(connection, **lease)
+    if len(rows) < claimed:
+        await _sql.settle_unsendable.run(connection, claim_id=lease["claim_id"], at=lease["at"])
+    return rows
 
 
 def settle(outcome: outcomes.Outcome, *, attempts: int, expires_at: datetime, at: datetime) -> dict[str, Any]:

@@ -89,9 +89,9 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
     locked = [row["customer_id"] for row in rows]
     undecided = await _sql.undecided.fetch(connection, customer_ids=locked, at=at)
     if undecided:
-        known = await _load(connection, snapshot, rows, at)
         oldest = min(row["at"] for row in undecided)
         visits = Visits(await _sql.visits.fetch(connection, customer_ids=locked, since=oldest - RESUME_WITHIN))
+        known = await _load(connection, snapshot, rows, visits.ids, at)
         ledger = _Ledger()
         for row in undecided:
             _engage_one(row, known[row["customer_id"]], visits, snapshot, at, ledger)
@@ -192,7 +192,7 @@ def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Sl
 
 
 async def _load(
-    connection: Connection, snapshot: Snapshot, customers: Iterable[Row], at: datetime
+    connection: Connection, snapshot: Snapshot, customers: Iterable[Row], visit_ids: Sequence[str], at: datetime
 ) -> dict[str, _Known]:
     known = {row["customer_id"]: _Known(row) for row in customers}
     ids = list(known)
@@ -215,7 +215,7 @@ async def _load(
             )
         )
     slot_window = timedelta(seconds=slot_window_s(tuple(campaigns), snapshot.retailer))
-    for row in await _sql.slots.fetch(connection, customer_ids=ids, since=at - slot_window):
+    for row in await _sql.slots.fetch(connection, customer_ids=ids, visit_ids=visit_ids, since=at - slot_window):
         values = dict(row)
         customer_id = values.pop("customer_id")
         known[customer_id].slots.append(Slot(**{**values, "state": MessageState(values["state"])}))

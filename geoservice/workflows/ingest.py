@@ -1,8 +1,8 @@
 """Pings in, presence and transitions out: one transaction a micro-batch.
 
-Requests put their fixes on a bounded queue and wait. One worker takes what is there, locks the devices, screens and
+Requests put their fixes on a bounded queue and wait. A worker takes what is there, locks the devices, screens and
 matches all fixes at once, steps presence, has the few transitions decided, and commits. Only then are the requests
-answered, so an answer means durable. While one batch commits, the next one gathers.
+answered, so an answer means durable. There are a few such lanes, by customer: while one commits, another matches.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ from geoservice.workflows.engage import engage
 FRESH_FOR: Final = timedelta(minutes=5)
 """Transitions older than this are recorded as late and trigger no live message."""
 BATCH_ITEMS: Final = 2_000
+LANES: Final = 1
+"""Batches under way at once: more would only make them smaller."""
+LINGER_S: Final = 0.006
 _PATIENCE_S: Final = 5.0
 """A device that stays locked by somebody else for this long turns its request away with a 503."""
 
@@ -142,19 +145,18 @@ class _Device:
         return [screened for _, screened in self.screened if screened.kept]
 
 
-class _NewDevices(Exception):
-    def __init__(self, keys: list[DeviceKey]) -> None:
-        self.keys = keys
+class _UnknownDevice(GeoserviceError):
+    """Nobody has heard of this device. Its own request adds it, so that no other request waits for that."""
 
 
 class Ingest:
     """The micro-batch worker and the door to it."""
 
-    def __init__(self, database: Database, directory: Directory, clock: Clock, queue: IngestQueue) -> None:
+    def __init__(self, database: Database, directory: Directory, clock: Clock, queues: Sequence[IngestQueue]) -> None:
         self._database = database
         self._directory = directory
         self._clock = clock
-        self._queue = queue
+        self._queues = queues
         self.left_undecided = asyncio.Event()
         """Set when a batch could not lock a customer, so that the worker for those looks at once."""
 
@@ -162,32 +164,50 @@ class Ingest:
         """Wait until these fixes are durable, and tell what became of them. Raises Overloaded, NotReady."""
         if not fixes:
             return IngestReceipt()
-        answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
-        self._queue.put(Submission(key, fixes, answer, time.monotonic() + _PATIENCE_S))
-        return await answer
+        # A customer stays on her lane, so that her requests keep their order.
+        queue = self._queues[hash(key[0]) % len(self._queues)]
+        give_up_at = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < give_up_at:
+            answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
+            queue.put(Submission(key, fixes, answer, give_up_at))
+            try:
+                return await answer
+            except _UnknownDevice:
+                await add_device(self._database, key, self._clock.now())
+        raise Overloaded("This device is being removed; try again shortly.")
 
     async def run(self) -> None:
-        """Work through the queue until cancelled. No error ends it: each becomes somebody's answer."""
+        """Work through the lanes until cancelled: while one commits, another matches."""
+        async with asyncio.TaskGroup() as lanes:
+            for queue in self._queues:
+                lanes.create_task(self._work(queue))
+
+    async def _work(self, queue: IngestQueue) -> None:
+        """Work through one lane. No error ends it: each becomes somebody's answer."""
+        batch: list[Submission] = []
         while True:
-            batch = await self._queue.take(BATCH_ITEMS)
+            if len(batch) > 1:
+                # Under load: whoever was just answered asks again at once, and shares the next batch's cost.
+                await asyncio.sleep(LINGER_S)
+            batch = await queue.take(BATCH_ITEMS)
             skipped = await self._process(batch)
             if skipped:
-                self._put_back(skipped)
+                self._put_back(queue, skipped)
             if len(skipped) == len(batch):
                 await asyncio.sleep(0.005)  # every device is held by somebody: do not spin
 
-    def _put_back(self, skipped: Sequence[Submission]) -> None:
+    def _put_back(self, queue: IngestQueue, skipped: Sequence[Submission]) -> None:
         now = time.monotonic()
         for submission in skipped:
             if submission.give_up_at < now:
                 _refuse(submission, Overloaded("This device is busy; try again shortly."))
-        self._queue.put_back([s for s in skipped if not s.answer.done()])
+        queue.put_back([s for s in skipped if not s.answer.done()])
 
     async def _process(self, batch: Sequence[Submission]) -> list[Submission]:
         """Commit a batch; return what has to wait because its device is locked."""
         started = time.perf_counter()
         try:
-            receipts = await self._commit(batch)
+            receipts, unknown = await self._database.run(lambda connection: self._store(connection, batch))
         except Unavailable as error:
             for submission in batch:
                 _refuse(submission, error)
@@ -198,7 +218,10 @@ class Ingest:
         _count(receipts.values())
         for submission, receipt in receipts.items():
             _answer(submission, receipt)
-        return [submission for submission in batch if submission not in receipts]
+        for submission in batch:
+            if submission.key in unknown:
+                _refuse(submission, _UnknownDevice())
+        return [s for s in batch if s not in receipts and s.key not in unknown]
 
     async def _isolate(self, batch: Sequence[Submission], error: Exception) -> list[Submission]:
         """Halve a batch that raised until the culprit stands alone; everything else commits."""
@@ -209,19 +232,12 @@ class Ingest:
         middle = len(batch) // 2
         return [*await self._process(batch[:middle]), *await self._process(batch[middle:])]
 
-    async def _commit(self, batch: Sequence[Submission]) -> dict[Submission, IngestReceipt]:
-        for _ in range(3):
-            try:
-                return await self._database.run(lambda connection: self._store(connection, batch))
-            except _NewDevices as signal:
-                for key in sorted(signal.keys):
-                    await add_device(self._database, key, self._clock.now())
-        raise Overloaded("These devices are being removed; try again shortly.")
-
-    async def _store(self, connection: Connection, batch: Sequence[Submission]) -> dict[Submission, IngestReceipt]:
+    async def _store(
+        self, connection: Connection, batch: Sequence[Submission]
+    ) -> tuple[dict[Submission, IngestReceipt], set[DeviceKey]]:
         at, snapshot = self._clock.now(), self._directory.snapshot
         with INGEST_STAGE.labels("lock").time():
-            devices = await _lock(connection, batch)
+            devices, unknown = await _lock(connection, batch)
             known = await _known_keys(connection, batch, devices)
         with INGEST_STAGE.labels("match").time():
             sensitive = _in_sensitive_places(snapshot, batch, devices)
@@ -237,7 +253,7 @@ class Ingest:
                 await _visits.leave_visits_with_device.run(
                     connection, customer_id=customer_id, device_id=device_id, at=at
                 )
-        return receipts
+        return receipts, unknown
 
     async def _decide(
         self,
@@ -253,7 +269,8 @@ class Ingest:
             self.left_undecided.set()
 
 
-async def _lock(connection: Connection, batch: Sequence[Submission]) -> dict[DeviceKey, _Device]:
+async def _lock(connection: Connection, batch: Sequence[Submission]) -> tuple[dict[DeviceKey, _Device], set[DeviceKey]]:
+    """Lock the devices that are free; tell which ones do not exist."""
     wanted = sorted({submission.key for submission in batch})
     rows = await _sql.lock_devices.fetch(connection, **_columns(wanted))
     devices = {
@@ -265,11 +282,11 @@ async def _lock(connection: Connection, batch: Sequence[Submission]) -> dict[Dev
         )
         for row in rows
     }
-    if missing := [key for key in wanted if key not in devices]:
-        held = await _sql.existing_devices.fetch(connection, **_columns(missing))
-        if new := set(missing) - {(row["customer_id"], row["device_id"]) for row in held}:
-            raise _NewDevices(list(new))
-    return devices
+    missing = [key for key in wanted if key not in devices]
+    if not missing:
+        return devices, set()
+    held = await _sql.existing_devices.fetch(connection, **_columns(missing))
+    return devices, set(missing) - {(row["customer_id"], row["device_id"]) for row in held}
 
 
 def _columns(keys: Sequence[DeviceKey]) -> dict[str, list[str]]:

@@ -7,8 +7,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+import asyncpg
+import structlog
+
 from geoservice.clock import Clock
-from geoservice.storage.database import Database
+from geoservice.errors import GeoserviceError
+from geoservice.storage.database import UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import MESSAGES
 from geoservice.vocabulary import MessageState
@@ -21,6 +25,7 @@ FORGET_FIX_AFTER: Final = timedelta(hours=24)
 _deliver = Queries("deliver")
 _engage = Queries("engage")
 _ops = Queries("ops")
+_log = structlog.get_logger(__name__)
 
 
 async def claim_slot(database: Database, name: str, slot: datetime) -> bool:
@@ -78,6 +83,9 @@ async def watch_postponed(database: Database, directory: Directory, clock: Clock
             async with asyncio.timeout(1):
                 await noticed.wait()
         noticed.clear()
-        if await decide_postponed(database, directory, clock):
-            await asyncio.sleep(0.05)
-            noticed.set()
+        try:
+            if await decide_postponed(database, directory, clock):
+                await asyncio.sleep(0.05)
+                noticed.set()
+        except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
+            _log.warning("postponed_not_decided", error=type(error).__name__)

@@ -85,6 +85,11 @@ class Visits:
         return None if visit is None else visit.visit_id
 
     @property
+    def ids(self) -> list[str]:
+        """The visits that may go on."""
+        return [visit.visit_id for visit in self._visits.values()]
+
+    @property
     def touched(self) -> list[Visit]:
         """The visits that have to be saved, sorted by key as locks are."""
         changed = (visit for visit in (*self._left, *self._visits.values()) if visit.touched)

@@ -19,6 +19,12 @@ where customer_id = :customer_id and device_id = :device_id;
 select customer_id, device_id from devices where customer_id = :customer_id
 order by customer_id, device_id for no key update;
 
+-- name: lock_address
+-- L0. One sign-in at a time for each push token and installation id: otherwise a second phone could take the address
+-- after the rows that hold it were locked, and be locked against the order.
+select pg_advisory_xact_lock(hashtextextended(name, 0)) from unnest(:names::text[]) with ordinality as a (name, place)
+order by place;
+
 -- name: lock_devices_for_sign_in
 -- L1. This phone, and whichever rows hold its push token or installation id now.
 select customer_id, device_id, push_token, fid from devices
@@ -87,29 +93,32 @@ update transitions set engaged_at = :at where customer_id = :customer_id and eng
 delete from deferred where customer_id = :customer_id;
 
 -- name: cancel_needing
--- L4. Cancel what has not left the house and needs this purpose.
+-- L4. Cancel what has not left the house and needs this purpose. What may be with the provider is locked as well, so
+-- that it cannot come back for another try before this commits.
 with waiting as (
     select customer_id, message_id from messages
-    where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait')
+    where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait', 'sending', 'unknown')
       and purposes @> array[:purpose]
     order by customer_id, message_id for no key update
 )
 update messages m set state = 'cancelled', failure = 'consent_withdrawn', finished_at = :at, claim_id = null,
                       lease_until = null
 from waiting where m.customer_id = waiting.customer_id and m.message_id = waiting.message_id
+  and m.state in ('pending', 'claimed', 'retry_wait')
 returning m.message_id;
 
 -- name: cancel_unwanted
 -- L4. Cancel what has not left the house and the customer's new settings do not want.
 with waiting as (
     select customer_id, message_id from messages
-    where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait')
+    where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait', 'sending', 'unknown')
       and (:everything or topic = any(:topics::text[]))
     order by customer_id, message_id for no key update
 )
 update messages m set state = 'cancelled', failure = 'preferences_changed', finished_at = :at, claim_id = null,
                       lease_until = null
 from waiting where m.customer_id = waiting.customer_id and m.message_id = waiting.message_id
+  and m.state in ('pending', 'claimed', 'retry_wait')
 returning m.message_id;
 
 -- name: in_flight

@@ -46,11 +46,11 @@ where customer_id = any(:customer_ids::text[]) and occurred_at > :since and occu
 order by customer_id, occurred_at desc;
 
 -- name: slots
--- Every message of the window, in any state: the rows are the cap slots.
+-- Every message of the window, and every one of these visits, in any state: the rows are the cap slots.
 select customer_id, message_id, campaign_id, topic, state, reserved_at, expires_at, accepted_at, store_id,
        geofence_id, visit_id
 from messages
-where customer_id = any(:customer_ids::text[]) and reserved_at > :since
+where customer_id = any(:customer_ids::text[]) and (reserved_at > :since or visit_id = any(:visit_ids::text[]))
 order by customer_id, reserved_at desc;
 
 -- name: visits

@@ -67,9 +67,10 @@ create index visits_by_place on visits (customer_id, place, started_at desc);
 create unique index visits_open on visits (customer_id, place) where ended_at is null;
 
 -- `engaged_at` is null until the transition has its visit and its decisions: a batch that could not lock the customer
--- leaves it so, and a worker takes it up.
+-- leaves it so, and a worker takes it up. No foreign key: its check would make a batch wait for a held customer. The
+-- device's lock guards these rows against an erasure, which deletes them itself.
 create table transitions (
-    customer_id    text not null references customers on delete cascade,
+    customer_id    text not null,
     transition_id  text not null,
     seq            bigint generated always as identity,
     device_id      text not null,
