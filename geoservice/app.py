@@ -61,6 +61,7 @@ class App:
         try:
             await self._start()
         except BaseException:
+            self._stopping = True
             await self._stack.aclose()
             raise
         return self
@@ -107,6 +108,7 @@ class App:
                 audience=settings.jwt_audience,
             ),
             keys=ApiKeys(database, self.clock, settings.ops_key),
+            routes=all_routes(steerable=isinstance(self.clock, SteerableClock)),
         )
         await self._listen(services)
 
@@ -134,7 +136,7 @@ class App:
 
     async def _listen(self, services: Services) -> None:
         application = web.Application(middlewares=[problems.answer_errors], client_max_size=UPLOAD_BODY)
-        for route in all_routes(steerable=isinstance(self.clock, SteerableClock)):
+        for route in services.routes:
             application.router.add_route(route.method, route.path, guarded(route, services))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S, handle_signals=False)
         await runner.setup()

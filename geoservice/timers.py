@@ -52,10 +52,8 @@ class Timers:
         await asyncio.shield(task)
 
     async def _tick(self, seconds: int, name: str, tick: Tick) -> None:
-        now = datetime.now(UTC).timestamp()
-        slot = datetime.fromtimestamp(now - now % seconds, UTC)
         try:
-            if await claim_slot(self._database, name, slot):
+            if await claim_slot(self._database, name, seconds):
                 await tick()
         except Unavailable:
             _log.warning("tick_skipped", timer=name, reason="the database is away")

@@ -16,10 +16,11 @@ from msgspec import Meta, Struct
 
 # Identifiers ------------------------------------------------------------------------------------------------
 
-Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$")]
+# In Python `$` also matches before a newline at the end; the look-ahead takes that back.
+Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-]+$(?!\n)")]
 """Ids of devices, stores, geofences, campaigns, products, events."""
 
-CustomerId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-|@]+$")]
+CustomerId = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:\-|@]+$(?!\n)")]
 """Customer ids; the subjects of common identity providers hold ``|`` and ``@``."""
 
 Category = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -1,4 +1,5 @@
 """Real parts for every test: a PostgreSQL from the wheel, a service over HTTP, the stand-in for FCM."""
+# ruff: noqa: D102 - the names of helpers say what they do
 
 import asyncio
 import itertools
@@ -17,6 +18,7 @@ import aiohttp
 import asyncpg
 import orjson
 import pytest
+import pytest_asyncio
 
 from geoservice.app import App
 from geoservice.config import load_settings
@@ -41,7 +43,7 @@ _THIS = sys.modules[__name__]
 
 
 def pytest_pycollect_makemodule() -> None:
-    """Keep `from conftest import ...` meaning this file: a conftest.py in a folder below takes the name when it loads."""
+    """Keep `from conftest import ...` meaning this file: a conftest.py below takes the name when it loads."""
     sys.modules["conftest"] = _THIS
 
 
@@ -70,15 +72,23 @@ def with_database(dsn: str, name: str) -> str:
 _numbers = itertools.count()
 
 
-@pytest.fixture
-async def database_url(postgres: str) -> AsyncIterator[str]:
-    """A database of its own for one test."""
+@asynccontextmanager
+async def new_database(postgres: str) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
     connection = await asyncpg.connect(postgres)
     await connection.execute(f"create database {name} template template_geoservice")
-    yield with_database(postgres, name)
-    await connection.execute(f"drop database {name} with (force)")
-    await connection.close()
+    try:
+        yield with_database(postgres, name)
+    finally:
+        await connection.execute(f"drop database {name} with (force)")
+        await connection.close()
+
+
+@pytest.fixture
+async def database_url(postgres: str) -> AsyncIterator[str]:
+    """A database of its own for one test."""
+    async with new_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture
@@ -329,6 +339,19 @@ async def service(database_url: str, fcm: FcmStandIn, tmp_path: Path) -> AsyncIt
     """A running service with a steerable clock that pushes to the stand-in; it is noon in Hamburg."""
     async with running(environment(database_url, fcm, tmp_path), fcm) as client:
         yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """One running service for all tests of a module, which keep to customers and places of their own.
+
+    Such a module says `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
+    """
+    folder = tmp_path_factory.mktemp("shared")
+    async with new_database(postgres) as url, FcmStandIn() as stand_in:
+        stand_in.credentials = stand_in.write_service_account(folder / "service-account.json")
+        async with running(environment(url, stand_in, folder), stand_in) as client:
+            yield client
 
 
 class ServiceProcess:

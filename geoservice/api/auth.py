@@ -5,9 +5,11 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,8 @@ import jwt
 import msgspec
 
 from geoservice.clock import Clock
-from geoservice.errors import Unauthenticated
+from geoservice.config import JWT_SECRET_MIN_BYTES
+from geoservice.errors import SettingsError, Unauthenticated
 from geoservice.storage.database import Database
 from geoservice.vocabulary import CustomerId, Role
 from geoservice.workflows.operating import KEY_PREFIX, Actor, find_key, hash_key
@@ -63,11 +66,12 @@ class CustomerTokens:
                 options={"require": ["sub"], "verify_aud": self._audience is not None},
             )
             customer_id = msgspec.convert(claims["sub"], CustomerId)
+            expires_at = float(claims.get("exp", _FOREVER))
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired.", code="token_expired") from None
-        except (jwt.InvalidTokenError, msgspec.ValidationError):
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError):
             raise Unauthenticated("The token does not hold.", code="invalid_token") from None
-        return customer_id, claims.get("exp", _FOREVER)
+        return customer_id, expires_at
 
     def sign(self, customer_id: str, ttl_s: int) -> str:
         """Make a token, for development and the demo."""
@@ -114,13 +118,15 @@ def jwt_secret(configured: str | None, data_dir: Path) -> str:
 def stored_secret(path: Path, make: Callable[[], str]) -> str:
     """Read a secret that only this user can read, or make it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(path, "x", opener=_private) as file:
+    if not path.exists():
+        # Written aside and linked in place, so that nobody ever reads half of it; the first one wins.
+        descriptor, aside = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "w") as file:
             file.write(make())
-    except FileExistsError:
-        pass
-    return path.read_text().strip()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        with suppress(FileExistsError):
+            os.link(aside, path)
+        Path(aside).unlink()
+    secret = path.read_text().strip()
+    if len(secret) < JWT_SECRET_MIN_BYTES:
+        raise SettingsError([f"{path} does not hold a secret; remove it and a new one is made."])
+    return secret

@@ -8,12 +8,12 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from geoservice.api import schemas
+from geoservice.api import answers, schemas
 from geoservice.api.mobile import refuse_unknown_zone
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.facts import Preferences
 from geoservice.errors import ErrorDetail, Invalid, NotFound
-from geoservice.vocabulary import Purpose, to_jsonable
+from geoservice.vocabulary import Id, Instant, Purpose, to_jsonable
 from geoservice.workflows import customers
 
 _consent_body = msgspec.json.Decoder(schemas.ConsentBody)
@@ -86,15 +86,10 @@ def write_preferences(preferences: Preferences) -> dict[str, Any]:
     return body
 
 
-class _MessagesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    limit: int = 50
-    before: str | None = None
-
-
 async def get_messages(call: Call) -> web.Response:
     """List messages, newest first, each with its why."""
-    query = call.query(_MessagesQuery)
-    limit = min(max(query.limit, 1), 200)
+    query = call.query(schemas.MessagesQuery)
+    limit = query.limit
     before, before_id = _cursor(query.before)
     rows = await customers.messages(
         call.services.database, call.customer_id, limit=limit + 1, before=before, before_id=before_id
@@ -111,12 +106,10 @@ def _cursor(text: str | None) -> tuple[datetime | None, str]:
         return None, ""
     instant, _, message_id = text.partition(",")
     try:
-        before = datetime.fromisoformat(instant.replace(" ", "+"))
-    except ValueError:
+        # A plus sign that was not escaped arrives as a space.
+        return schemas.in_utc(msgspec.convert(instant.replace(" ", "+"), Instant)), msgspec.convert(message_id, Id)
+    except (msgspec.ValidationError, ValueError):
         raise Invalid("before must be the next of an earlier page.") from None
-    if before.tzinfo is None:
-        raise Invalid("before must be the next of an earlier page.")
-    return before, message_id
 
 
 async def get_message(call: Call) -> web.Response:
@@ -145,10 +138,16 @@ def _write_message(row: Any) -> dict[str, Any]:
 
 
 ROUTES: Final = (
-    Route("GET", "/v1/me/consents", get_consents),
-    Route("PUT", "/v1/me/consents/{purpose}", put_consent),
-    Route("GET", "/v1/me/preferences", get_preferences),
-    Route("PATCH", "/v1/me/preferences", patch_preferences),
-    Route("GET", "/v1/me/messages", get_messages),
-    Route("GET", "/v1/me/messages/{id}", get_message),
+    Route("GET", "/v1/me/consents", get_consents, answer=answers.ConsentsAnswer),
+    Route("PUT", "/v1/me/consents/{purpose}", put_consent, body=schemas.ConsentBody, answer=answers.ConsentChanged),
+    Route("GET", "/v1/me/preferences", get_preferences, answer=answers.PreferencesAnswer),
+    Route(
+        "PATCH",
+        "/v1/me/preferences",
+        patch_preferences,
+        body=schemas.PreferencesBody,
+        answer=answers.PreferencesChanged,
+    ),
+    Route("GET", "/v1/me/messages", get_messages, query=schemas.MessagesQuery, answer=answers.MessagesAnswer),
+    Route("GET", "/v1/me/messages/{id}", get_message, answer=answers.MessageAnswer),
 )

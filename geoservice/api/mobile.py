@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from geoservice.api import schemas
+from geoservice.api import answers, schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import ErrorDetail, Invalid
 from geoservice.geofencing.presence import DeviceTrack
@@ -125,9 +125,25 @@ def refuse_unknown_zone(name: str | None) -> None:
 
 
 ROUTES: Final = (
-    Route("PUT", "/v1/devices/{id}", put_device),
-    Route("DELETE", "/v1/devices/{id}", delete_device),
-    Route("POST", "/v1/pings", post_pings, body_max=schemas.PINGS_BODY),
-    Route("POST", "/v1/events", post_events, body_max=schemas.EVENTS_BODY),
-    Route("GET", "/v1/me/presence", get_presence),
+    Route("PUT", "/v1/devices/{id}", put_device, body=schemas.DeviceBody, answer=answers.DeviceAnswer),
+    Route("DELETE", "/v1/devices/{id}", delete_device, status=204),
+    Route(
+        "POST",
+        "/v1/pings",
+        post_pings,
+        body_max=schemas.PINGS_BODY,
+        body=schemas.PingsBody,
+        answer=answers.PingsAnswer,
+        status=202,
+    ),
+    Route(
+        "POST",
+        "/v1/events",
+        post_events,
+        body_max=schemas.EVENTS_BODY,
+        body=schemas.EventsBody,
+        answer=answers.EventsAnswer,
+        status=202,
+    ),
+    Route("GET", "/v1/me/presence", get_presence, answer=answers.PresenceAnswer),
 )

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from geoservice.api import schemas
+from geoservice.api import answers, schemas
 from geoservice.api.mobile import refuse_unknown_zone, take_events
 from geoservice.api.problems import refuse_malformed
 from geoservice.api.routing import Call, Route, answer
@@ -19,7 +19,7 @@ from geoservice.errors import Forbidden, NotFound
 from geoservice.geofencing.geofence import to_feature
 from geoservice.vocabulary import Role
 from geoservice.workflows import customers, operating, publishing
-from geoservice.workflows.directory import load_geofences, load_stores
+from geoservice.workflows.directory import load_geofence, load_geofences, load_stores
 
 OPS: Final = frozenset({Role.OPS})
 SERVER: Final = frozenset({Role.SERVER})
@@ -95,10 +95,8 @@ async def get_geofences(call: Call) -> web.Response:
 
 async def get_geofence(call: Call) -> web.Response:
     """Give one geofence as a Feature."""
-    wanted = call.id()
     async with call.services.database.connection() as connection:
-        fences = await load_geofences(connection)
-    fence = next((fence for fence in fences if fence.geofence_id == wanted), None)
+        fence = await load_geofence(connection, call.id())
     if fence is None:
         raise NotFound("There is no such geofence.")
     return answer(to_feature(fence))
@@ -228,8 +226,10 @@ async def get_decision(call: Call) -> web.Response:
 
 
 def write_decision(row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Write a decision: the reason in words beside its code."""
+    """Write a decision: the reason in words beside its code; of nobody by name, without the facts that tell who."""
     body = schemas.as_json(row, without=hidden | {"seq"})
+    if hidden:
+        body["checks"] = [{**check, "facts": {}} for check in body["checks"]]
     reason = body.get("reason")
     words = {"sentence": REASONS[Reason(reason)].ops} if reason in set(Reason) else {}
     return {"id": body.pop("decision_id"), **body, "reason": reason, **words}
@@ -245,27 +245,52 @@ async def _permit(call: Call, action: str, customer_id: str | None, *, names_one
 def _hidden(call: Call, customer_id: str | None) -> frozenset[str]:
     """Whoever did not ask for one customer, with a reason, is told nobody's name."""
     named = customer_id is not None or call.actor.key_id is None
-    return frozenset() if named else frozenset({"customer_id", "device_id"})
+    return frozenset() if named else frozenset({"customer_id", "device_id", "visit_id", "message_id"})
 
 
 ROUTES: Final = (
-    Route("PUT", "/v1/stores/{id}", put_store, OPS),
-    Route("GET", "/v1/stores", get_stores, OPS),
-    Route("GET", "/v1/stores/{id}", get_store, OPS),
-    Route("POST", "/v1/geofences/import", import_geofences, OPS, schemas.UPLOAD_BODY),
-    Route("GET", "/v1/geofences", get_geofences, OPS),
-    Route("GET", "/v1/geofences/versions", get_versions, OPS),
-    Route("GET", "/v1/geofences/{id}", get_geofence, OPS),
-    Route("PUT", "/v1/geofences/{id}", put_geofence, OPS),
-    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS),
-    Route("PUT", "/v1/campaigns/{id}", put_campaign, OPS),
-    Route("GET", "/v1/campaigns", get_campaigns, OPS),
-    Route("GET", "/v1/campaigns/{id}", get_campaign, OPS),
-    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS),
-    Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS),
-    Route("PUT", "/v1/customers/{id}", put_customer, SERVER),
-    Route("POST", "/v1/customers/{id}/events", post_customer_events, SERVER, schemas.EVENTS_BODY),
-    Route("GET", "/v1/transitions", get_transitions, READERS),
-    Route("GET", "/v1/decisions", get_decisions, READERS),
-    Route("GET", "/v1/decisions/{id}", get_decision, READERS),
+    Route("PUT", "/v1/stores/{id}", put_store, OPS, body=publishing.StoreBody, answer=answers.StoreAnswer),
+    Route("GET", "/v1/stores", get_stores, OPS, answer=answers.StoresAnswer),
+    Route("GET", "/v1/stores/{id}", get_store, OPS, answer=answers.StoreAnswer),
+    Route(
+        "POST",
+        "/v1/geofences/import",
+        import_geofences,
+        OPS,
+        schemas.UPLOAD_BODY,
+        body=answers.FeatureCollection,
+        query=schemas.ImportQuery,
+        answer=answers.ImportAnswer,
+    ),
+    Route("GET", "/v1/geofences", get_geofences, OPS, answer=answers.FeatureCollection),
+    Route("GET", "/v1/geofences/versions", get_versions, OPS, answer=answers.VersionsAnswer),
+    Route("GET", "/v1/geofences/{id}", get_geofence, OPS, answer=answers.Feature),
+    Route("PUT", "/v1/geofences/{id}", put_geofence, OPS, body=answers.Feature, answer=answers.ImportAnswer),
+    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS, status=204),
+    Route("PUT", "/v1/campaigns/{id}", put_campaign, OPS, body=CampaignSpec, answer=answers.CampaignAnswer),
+    Route("GET", "/v1/campaigns", get_campaigns, OPS, answer=answers.CampaignsAnswer),
+    Route("GET", "/v1/campaigns/{id}", get_campaign, OPS, answer=answers.CampaignAnswer),
+    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS, answer=answers.CampaignAnswer),
+    Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS, answer=answers.CampaignAnswer),
+    Route("PUT", "/v1/customers/{id}", put_customer, SERVER, body=schemas.CustomerBody, answer=answers.CustomerAnswer),
+    Route(
+        "POST",
+        "/v1/customers/{id}/events",
+        post_customer_events,
+        SERVER,
+        schemas.EVENTS_BODY,
+        body=schemas.EventsBody,
+        answer=answers.EventsAnswer,
+        status=202,
+    ),
+    Route(
+        "GET",
+        "/v1/transitions",
+        get_transitions,
+        READERS,
+        query=schemas.TransitionsQuery,
+        answer=answers.TransitionsAnswer,
+    ),
+    Route("GET", "/v1/decisions", get_decisions, READERS, query=schemas.DecisionsQuery, answer=answers.DecisionsAnswer),
+    Route("GET", "/v1/decisions/{id}", get_decision, READERS, answer=answers.DecisionAnswer),
 )

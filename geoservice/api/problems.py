@@ -16,7 +16,7 @@ from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError,
 
 CONTENT_TYPE: Final = "application/problem+json"
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -95,6 +95,8 @@ def _code_of(what: str) -> str:
         ("of length", "length"),
         ("matching regex", "pattern"),
         ("timezone", "timezone"),
+        ("beyond the calendar", "out_of_range"),
+        ("out of range", "out_of_range"),
     ):
         if words in what:
             return code

@@ -38,17 +38,28 @@ class Services:
     clock: Clock
     tokens: CustomerTokens
     keys: ApiKeys
+    routes: tuple[Route, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table. ``roles`` is None for a customer's route, empty for a public one."""
+    """One row of the table. ``roles`` is None for a customer's route, empty for a public one.
+
+    The rest describes the route to the outside: types of the body, the query string and the answer, the status of a
+    good answer, and the refusals that do not follow from these.
+    """
 
     method: str
     path: str
     handler: Callable[[Call], Awaitable[web.StreamResponse]]
     roles: frozenset[Role] | None = None
     body_max: int = SMALL_BODY
+    body: Any = None
+    query: Any = None
+    answer: Any = None
+    answer_type: str = "application/json"
+    status: int = 200
+    refuses: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,14 +81,16 @@ class Call:
             "application/octet-stream",
         }:
             raise UnsupportedMedia("Send application/json.")
-        if (request.content_length or 0) > self.route.body_max:
-            raise TooLarge(f"This route takes at most {self.route.body_max} bytes.")
-        body = await request.read()
-        if len(body) > self.route.body_max:
+        length = request.content_length or 0
+        body = bytearray()
+        while length <= self.route.body_max and (chunk := await request.content.readany()):
+            body += chunk
+            length = len(body)  # a body may come without its length, or packed
+        if length > self.route.body_max:
             raise TooLarge(f"This route takes at most {self.route.body_max} bytes.")
         if b"\\u0000" in body:
             raise Invalid("Text must not hold NUL characters.", code="nul_character")
-        return body
+        return bytes(body)
 
     async def body(self, decoder: msgspec.json.Decoder[Body]) -> Body:
         """Read and check the body against a type."""
@@ -106,11 +119,11 @@ class Call:
 
     async def looks_at(self, action: str, customer_id: str | None, subject: str | None = None) -> None:
         """Put on record that one customer's data are read; needs a role for it, and a reason."""
-        reason = self.request.headers.get("Access-Reason")
+        reason = _header_text(self.request.headers.get("Access-Reason", "")).strip() or None
         if self.actor.key_id is not None:
             if self.actor.roles.isdisjoint({Role.SUPPORT, Role.OFFICER}):
                 raise Forbidden("One customer's records are for the roles support and officer.")
-            if not (reason or "").strip():
+            if reason is None:
                 raise Forbidden(
                     "Say why in the header Access-Reason; it is put on record.", code="access_reason_missing"
                 )
@@ -125,12 +138,17 @@ class Call:
         )
 
 
+_is_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
 def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
     """Check a body against a type: 400 if it is no JSON, 422 if it is another."""
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise refuse_invalid(error) from None
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            _is_json(body)  # the decoder stops at the first thing that is wrong; what follows may be no JSON at all
+            raise refuse_invalid(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise refuse_malformed() from None
 
@@ -167,8 +185,17 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
     return operators if route.roles else public
 
 
+def _header_text(value: str) -> str:
+    """Read a header as UTF-8 or, as HTTP once had it, as Latin-1; aiohttp leaves what is no UTF-8 as surrogates."""
+    raw = value.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def _bearer(request: web.Request) -> str:
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not credentials:
+    if scheme.lower() != "bearer" or not credentials or not credentials.isascii():
         raise Unauthenticated("Send Authorization: Bearer with a token or an API key.")
     return credentials.strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -11,10 +11,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from geoservice.api.problems import detail_of
 from geoservice.api.routing import decode
-from geoservice.errors import ErrorDetail
+from geoservice.decisions.decide import Outcome
+from geoservice.errors import ErrorDetail, TooLarge
 from geoservice.vocabulary import (
     Category,
     Channel,
+    CustomerId,
     EventType,
     Id,
     Instant,
@@ -55,7 +57,7 @@ class PingsBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _PingsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
     device_id: Id
-    pings: Annotated[list[msgspec.Raw], Meta(max_length=PINGS_MAX)]
+    pings: list[msgspec.Raw]
     sent_at: Instant | None = None
 
 
@@ -80,7 +82,7 @@ class EventsBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _EventsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
-    events: Annotated[list[msgspec.Raw], Meta(max_length=EVENTS_MAX)]
+    events: list[msgspec.Raw]
 
 
 class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +95,7 @@ class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
     os_permission: OsPermission | None = None
 
 
-LocalTime = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+LocalTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
 """Hours and minutes on a wall clock, for example 21:00."""
 
 
@@ -116,6 +118,10 @@ class PreferencesBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     timezone: Zone | UnsetType | None = UNSET
 
 
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number that JSON's readers and the database agree on."""
+
+
 class CustomerBody(Struct, frozen=True, forbid_unknown_fields=True):
     """``PUT /v1/customers/{id}``: what the shop knows; what is left out stays."""
 
@@ -123,31 +129,43 @@ class CustomerBody(Struct, frozen=True, forbid_unknown_fields=True):
     locale: ShortText | None = None
     birth_year: Annotated[int, Meta(ge=1900, le=2100)] | None = None
     loyalty_tier: ShortText | None = None
-    attributes: Annotated[dict[str, str | int | float | bool], Meta(max_length=100)] | None = None
+    attributes: Annotated[dict[str, str | Number | float | bool], Meta(max_length=100)] | None = None
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
     """The part of a query string that every list has."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
-class TransitionsQuery(Page, frozen=True, forbid_unknown_fields=True):
+class MessagesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``GET /v1/me/messages``; ``before`` is the ``next`` of an earlier page."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    before: str | None = None
+
+
+class _Lookup(Page, frozen=True, forbid_unknown_fields=True):
+    customer_id: CustomerId | None = None
+    since: Instant | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None:
+            in_utc(self.since)
+
+
+class TransitionsQuery(_Lookup, frozen=True, forbid_unknown_fields=True):
     """``GET /v1/transitions``."""
 
-    customer_id: str | None = None
-    device_id: str | None = None
-    since: Instant | None = None
+    device_id: Id | None = None
 
 
-class DecisionsQuery(Page, frozen=True, forbid_unknown_fields=True):
+class DecisionsQuery(_Lookup, frozen=True, forbid_unknown_fields=True):
     """``GET /v1/decisions``."""
 
-    customer_id: str | None = None
-    campaign_id: str | None = None
-    outcome: str | None = None
-    since: Instant | None = None
+    campaign_id: Id | None = None
+    outcome: Outcome | None = None
 
 
 class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +173,14 @@ class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     dry_run: bool = False
     mode: Annotated[str, Meta(pattern="^(merge|replace)$")] = "merge"
+
+
+def in_utc(at: datetime) -> datetime:
+    """Turn an instant to UTC; raises ValueError for one that UTC's calendar does not reach."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the instant is beyond the calendar") from None
 
 
 # Lists with item-level errors -------------------------------------------------------------------------------------
@@ -167,11 +193,12 @@ Rejections = list[tuple[int, ErrorDetail]]
 class ItemDecoder(Generic[Item]):
     """Decodes a list of items at once; only when that fails, one by one, so that a bad one is named and left out."""
 
-    def __init__(self, whole: type[Any], envelope: type[Any], item: Any, items: str) -> None:
+    def __init__(self, whole: type[Any], envelope: type[Any], item: Any, items: str, items_max: int) -> None:
         self._whole = msgspec.json.Decoder(whole)
         self._envelope = msgspec.json.Decoder(envelope)
         self._item: msgspec.json.Decoder[Item] = msgspec.json.Decoder(item)
         self._items = items
+        self._items_max = items_max
 
     def decode(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
         """Give the envelope, the good items with their indexes, and what is wrong with the others."""
@@ -183,6 +210,8 @@ class ItemDecoder(Generic[Item]):
 
     def _one_by_one(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
         envelope = decode(self._envelope, body)
+        if len(getattr(envelope, self._items)) > self._items_max:
+            raise TooLarge(f"This route takes at most {self._items_max} {self._items} at once.")
         good: list[tuple[int, Item]] = []
         bad: Rejections = []
         for index, raw in enumerate(getattr(envelope, self._items)):
@@ -195,8 +224,8 @@ class ItemDecoder(Generic[Item]):
         return envelope, good, bad
 
 
-pings: Final[ItemDecoder[Observation]] = ItemDecoder(PingsBody, _PingsEnvelope, Observation, "pings")
-events: Final[ItemDecoder[EventBody]] = ItemDecoder(EventsBody, _EventsEnvelope, EventBody, "events")
+pings: Final[ItemDecoder[Observation]] = ItemDecoder(PingsBody, _PingsEnvelope, Observation, "pings", PINGS_MAX)
+events: Final[ItemDecoder[EventBody]] = ItemDecoder(EventsBody, _EventsEnvelope, EventBody, "events", EVENTS_MAX)
 
 
 def rejected(items: Rejections) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from geoservice.api import answers, schemas
+from geoservice.api.openapi import document
 from geoservice.api.routing import Call, Route, answer
 from geoservice.clock import SteerableClock
 from geoservice.errors import NotFound, Unavailable
@@ -25,6 +27,9 @@ class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     now: Instant
     flows: bool = False
+
+    def __post_init__(self) -> None:
+        schemas.in_utc(self.now)
 
 
 _clock_body = msgspec.json.Decoder(ClockBody)
@@ -62,6 +67,11 @@ async def get_metrics(call: Call) -> web.Response:
     return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+async def get_openapi(call: Call) -> web.Response:
+    """Give the OpenAPI 3.1 document of this service."""
+    return answer(document(call.services.routes))
+
+
 async def get_clock(call: Call) -> web.Response:
     """Tell the business time."""
     return answer({"now": call.services.clock.now()})
@@ -78,12 +88,13 @@ async def put_clock(call: Call) -> web.Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/healthz", get_health, PUBLIC),
-    Route("GET", "/readyz", get_ready, PUBLIC),
+    Route("GET", "/healthz", get_health, PUBLIC, answer=answers.HealthAnswer),
+    Route("GET", "/readyz", get_ready, PUBLIC, answer=answers.ReadyAnswer),
     Route("GET", "/metrics", get_metrics, PUBLIC),
+    Route("GET", "/openapi.json", get_openapi, PUBLIC),
 )
 CLOCK_ROUTES: Final = (
-    Route("GET", "/v1/clock", get_clock, frozenset({Role.OPS})),
-    Route("PUT", "/v1/clock", put_clock, frozenset({Role.OPS})),
+    Route("GET", "/v1/clock", get_clock, frozenset({Role.OPS}), answer=answers.ClockAnswer),
+    Route("PUT", "/v1/clock", put_clock, frozenset({Role.OPS}), body=ClockBody, answer=answers.ClockAnswer),
 )
 """Only there when the clock is steerable."""

@@ -193,6 +193,8 @@ def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Camp
     problems += _link_problems(spec.content)
     if spec.schedule not in ({}, {"send": "now"}):
         problems.append(ErrorDetail("schedule", "not_supported", 'only {} and {"send": "now"} are available'))
+    if spec.limits.hourly_ceiling is not None:
+        problems.append(ErrorDetail("limits.hourly_ceiling", "not_supported", "not available yet"))
     if spec.valid_from and spec.valid_until and spec.valid_from >= spec.valid_until:
         problems.append(ErrorDetail("valid_until", "order", "must be later than valid_from"))
 

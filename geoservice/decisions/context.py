@@ -116,7 +116,9 @@ class Timeline:
         return look
 
     def _find(self, interest: Interest) -> _Look:
-        events = self._by_category.get(interest.category, [])
+        # What is loaded reaches as far back as the longest interest of all campaigns; each looks only at its own time.
+        horizon = self._at - timedelta(days=2 * interest.within_days)
+        events = [event for event in self._by_category.get(interest.category, []) if event.occurred_at >= horizon]
         since = self._at - timedelta(days=interest.within_days)
         ever = [event for event in events if event.type in interest.events]
         recent = tuple([event for event in ever if event.occurred_at >= since])

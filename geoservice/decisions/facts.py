@@ -138,5 +138,7 @@ class Facts(Struct, frozen=True):
     campaigns: tuple[Campaign, ...]
     """The campaigns that listen to this transition."""
     retailer: RetailerDefaults = RetailerDefaults()
+    still_there: bool = True
+    """For a message that waited: whether the device is still inside the geofence."""
     fast_at: datetime | None = None
     """When the device was last seen faster than walking or cycling allows (7 m/s)."""

@@ -16,6 +16,7 @@ from geoservice.decisions.context import Evidence
 from geoservice.decisions.facts import Facts, StoreFacts
 from geoservice.decisions.limits import Usage
 from geoservice.decisions.reasons import Gate, Reason
+from geoservice.vocabulary import TransitionKind
 
 OPEN_FOR: Final = timedelta(minutes=15)
 FRESH_FOR: Final = timedelta(minutes=10)
@@ -87,6 +88,7 @@ def moment_check(facts: Facts, ends_at: datetime, per_visit: int, usage: Usage) 
         "at": transition.at,
         "late": transition.late,
         "initial": transition.initial,
+        "still_there": facts.still_there,
         "speed_mps": transition.speed_mps,
         "fast_at": facts.fast_at,
         "visit_id": facts.visit_id or "no visit",
@@ -96,6 +98,8 @@ def moment_check(facts: Facts, ends_at: datetime, per_visit: int, usage: Usage) 
         refusals.append(Reason.TRANSITION_LATE)
     if transition.initial:
         refusals.append(Reason.INITIAL_PRESENCE)
+    if not facts.still_there and transition.kind is not TransitionKind.EXIT:
+        refusals.append(Reason.LEFT_MEANWHILE)
     if _driving(facts):
         refusals.append(Reason.DRIVING)
     if facts.visit_id is not None:

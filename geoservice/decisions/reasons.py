@@ -54,6 +54,7 @@ class Reason(StrEnum):
     DRIVING = "driving"
     VISIT_ALREADY_SERVED = "visit_already_served"
     WAITING_FOR_DELAY = "waiting_for_delay"
+    LEFT_MEANWHILE = "left_meanwhile"
     QUIET_HOURS_CUSTOMER = "quiet_hours_customer"
     QUIET_HOURS_RETAILER = "quiet_hours_retailer"
     DAILY_CAP = "daily_cap"
@@ -209,6 +210,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "The campaign waits for its delay; all checks run again then.",
         "We are waiting for a better moment.",
         "The trigger's `after_s` has not passed: the decision is `defer`, never a message.",
+    ),
+    Reason.LEFT_MEANWHILE: ReasonText(
+        Gate.MOMENT,
+        "The customer left before the campaign's delay was over.",
+        "You had left before the message was due.",
+        "A delayed message about being there needs the phone to be there still; one after an exit does not.",
     ),
     Reason.QUIET_HOURS_CUSTOMER: ReasonText(
         Gate.QUIET_HOURS,

@@ -66,6 +66,9 @@ _WORTH_PREPARING: Final = 64  # vertices; below it, an index saves no time and d
 _EDGES_AT_ONCE: Final = 100_000  # bounds the memory of one step to some tens of megabytes
 SENSITIVE_BUFFER_M: Final = 609.6
 """2,000 ft: the widest buffer around health facilities that a state's law asks for (Washington)."""
+_WIDE_REACH_M: Final = 10_000.0  # from here on it does not matter where exactly a disc ends
+_MANY_SENSITIVE: Final = 16  # boxes within reach; with more, it does not matter either
+_PAIRS_AT_ONCE: Final = 500_000  # bounds the memory of one step to some tens of megabytes
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -86,6 +89,9 @@ class Catalogue:
     _owner: Indexes
     """Which geofence each entry of the tree belongs to; some need more than one box."""
     _many_boxes: Bools
+    _sensitive_tree: Any
+    """The boxes of the sensitive geofences only."""
+    _sensitive_owner: Indexes
     _circle: Bools
     _centre: Floats
     """(n, 3): centres of circles in metres from the Earth's centre; zeros for polygons."""
@@ -107,15 +113,19 @@ class Catalogue:
         frames = _Frames.around(geometry, circle)
         effective = np.where(circle, radius, np.sqrt(frames.area_m2(geometry) / np.pi))
         boxes, owner = _tree_entries(circle, lon, lat, radius, frames.bounds)
+        sensitive = np.array([fence.kind is GeofenceKind.SENSITIVE for fence in fences], dtype=np.bool_)
+        kept_dark = np.flatnonzero(sensitive[owner])
         return cls(
             version=version,
             fences=tuple(fences),
             index_of={fence.geofence_id: index for index, fence in enumerate(fences)},
             effective_radius_m=effective,
-            sensitive=np.array([fence.kind is GeofenceKind.SENSITIVE for fence in fences], dtype=np.bool_),
+            sensitive=sensitive,
             _tree=shapely.STRtree(_diagonals(boxes)),
             _owner=owner,
             _many_boxes=np.bincount(owner, minlength=len(fences)) > 1,
+            _sensitive_tree=shapely.STRtree(shapely.box(*boxes[kept_dark].T)),
+            _sensitive_owner=owner[kept_dark],
             _circle=circle,
             _centre=np.where(circle[:, None], earth_centred(lon, lat), 0.0),
             _frames=frames,
@@ -160,18 +170,40 @@ class Catalogue:
         return p, beyond_m
 
     def near_sensitive(self, lon: Floats, lat: Floats, accuracy_m: Floats) -> Bools:
-        """Which fixes may be in a sensitive place: their disc touches one, or its buffer. Shape (n,)."""
+        """Which fixes may be in a sensitive place: their disc touches one, or its buffer. Shape (n,).
+
+        ``lon`` and ``lat`` are degrees, ``accuracy_m`` metres. Beyond 10 km, and where more than 16 places are
+        about, the disc's bounding box counts as the disc: that errs towards privacy, and bounds time and memory.
+        """
         near = np.zeros(len(lon), dtype=np.bool_)
-        if not self.sensitive.any():
+        if not len(self._sensitive_owner):
             return near
         reach_m = accuracy_m + SENSITIVE_BUFFER_M
+        wide = reach_m > _WIDE_REACH_M
         boxes, fix = _split_at_180(_circle_boxes(lon, lat, reach_m), np.arange(len(lon)))
-        box, entry = self._tree.query(shapely.box(*boxes.T))
-        pairs = np.flatnonzero(self.sensitive[self._owner[entry]])
-        fix, fence = fix[box[pairs]], self._owner[entry[pairs]]
-        _, beyond_m = self.evidence(lon, lat, accuracy_m, fix, fence)
-        near[fix[beyond_m <= reach_m[fix]]] = True
+        discs = shapely.box(*boxes.T)
+        near[fix[self._touching_sensitive(discs, np.flatnonzero(wide[fix]))]] = True
+        narrow = np.flatnonzero(~wide[fix])
+        for some in np.array_split(narrow, len(narrow) * len(self._sensitive_owner) // _PAIRS_AT_ONCE + 1):
+            if some.size:
+                disc, entry = self._sensitive_tree.query(discs[some])
+                near[self._within_reach(lon, lat, reach_m, fix[some[disc]], self._sensitive_owner[entry])] = True
         return near
+
+    def _touching_sensitive(self, discs: Geometries, some: Indexes) -> Indexes:
+        """Those of some boxes that touch the box of any sensitive geofence; it stops at the first it finds."""
+        pairs, apart = self._sensitive_tree.query_nearest(discs[some], all_matches=False, return_distance=True)
+        touching: Indexes = some[pairs[0][apart == 0]]
+        return touching
+
+    def _within_reach(self, lon: Floats, lat: Floats, reach_m: Floats, fix: Indexes, fence: Indexes) -> Indexes:
+        """Those of the fixes in these pairs whose disc, ``reach_m`` wide, touches the fence."""
+        crowded = np.bincount(fix, minlength=len(lon)) > _MANY_SENSITIVE
+        few = ~crowded[fix]
+        fix, fence = fix[few], fence[few]
+        # Only the distance is asked; the mass of a disc of 1 m costs next to nothing.
+        _, beyond_m = self.evidence(lon[fix], lat[fix], np.ones(len(fix)), np.arange(len(fix)), fence)
+        return np.concatenate((np.flatnonzero(crowded), fix[beyond_m <= reach_m[fix]]))
 
     def _circles(self, position: Floats, sigma_m: Floats, fence: Indexes) -> tuple[Floats, Floats]:
         distance_m = arc_m(position, self._centre[fence])

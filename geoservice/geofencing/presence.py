@@ -3,7 +3,9 @@
 Between a device and a geofence there is one of four states. A fix says one thing about it (`Evidence`), and
 the table ``PRESENCE`` says what follows. What a fix says:
 
-first inside  p ≥ 0.6 on the first fix ever known of the device: it may have been there for hours.
+first inside  p ≥ 0.6, and nobody knows since when: it is the first fix known of the device; or all before it
+              were poor for this fence, the latest with a disc that touches it; or the device is outside,
+              although the fix before, too, was good and had p ≥ 0.6: the fence is new, or was changed.
 inside        p ≥ 0.6, p being the share of the fix's error disc inside the fence.
 proven inside p ≥ 0.6, at least 30 s after the fix inside that is held as a witness, with no p < 0.5 between:
               the errors of fixes a few seconds apart are the same error. Or p ≥ 0.95 when the fix before is
@@ -18,7 +20,7 @@ outside       Proven: beyond, at least 30 s after the fix beyond that is held as
 removed       The geofence is in the catalogue no more.
 
 A fix is poor when its accuracy is worse than 2 x the effective radius, that limit held between 100 and
-1,000 m. Poor fixes never enter.
+1,000 m. Poor fixes never enter. "The fix before" is the latest that counted, not a jump that was held.
 
 Jumps: a fix that implies more than 85 m/s, both accuracies subtracted, is held and gives no evidence. If a
 fix at least 30 s later agrees with it, the track goes on from there; a fix that agrees with the track drops
@@ -32,9 +34,11 @@ Fences are independent of each other. At one instant exits come before enters. P
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from itertools import islice, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -168,7 +172,8 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
 
     ``last`` is the latest fix that counted; ``held`` a jump that waits for a witness. Fixes up to
     ``newest_at`` have been seen. ``fast_at`` is when the device last moved faster than 7 m/s. ``presences``
-    are sorted by geofence id. Instants are epoch seconds.
+    are sorted by geofence id. ``finest_m`` is the best accuracy of all fixes that counted, infinite before the
+    first: whether it is poor for a fence tells whether all of them were. Instants are epoch seconds.
     """
 
     last: KnownFix | None = None
@@ -176,6 +181,7 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     newest_at: float | None = None
     fast_at: float | None = None
     presences: tuple[Presence, ...] = ()
+    finest_m: float = math.inf
 
     def inside_at(self, presence: Presence) -> float | None:
         """The latest fix (epoch seconds) that had p ≥ 0.5 in this geofence."""
@@ -187,13 +193,54 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
 Work = Sequence[tuple[DeviceTrack, Sequence[Fix]]]
 
 
-def advance(catalogue: Catalogue, work: Work, late_before: float) -> list[tuple[DeviceTrack, list[Transition]]]:
+def advance(
+    catalogue: Catalogue, work: Work, late_before: float, cuts: Sequence[Sequence[float]] | None = None
+) -> list[tuple[DeviceTrack, list[Transition]]]:
     """Let many devices live through their new fixes; answers, in the order of ``work``, what changed.
 
     The fixes of one device are in strictly increasing order of ``recorded_at``, newer than its ``newest_at``,
     and not mock. Transitions from before ``late_before`` (epoch seconds) are marked late. They are sorted by
     instant, exits first, then by geofence id. The tracks given are not changed.
+
+    ``cuts`` are, for each device and in any order, the instants (epoch seconds) of fixes that were dropped
+    because they touched a sensitive place. There every presence ends without a word, and the next fix is a
+    first one. A fix of the same instant comes before its cut; a cut older than the track takes effect at once.
     """
+    if cuts is None or not any(cuts):
+        return _advance(catalogue, work, late_before)
+    # What follows a cut knows nothing of what was before, so that all pieces can be judged side by side.
+    pieces: list[tuple[DeviceTrack, Sequence[Fix]]] = []
+    count = []
+    for (track, fixes), cut_ats in zip(work, cuts, strict=True):
+        before, *after = _pieces(fixes, cut_ats)
+        pieces += [(track, before), *((DeviceTrack(), piece) for piece in after)]
+        count.append(1 + len(after))
+    answers = iter(_advance(catalogue, pieces, late_before))
+    return [_join(list(islice(answers, many))) for many in count]
+
+
+def _pieces(fixes: Sequence[Fix], cuts: Sequence[float]) -> list[Sequence[Fix]]:
+    """The fixes before, between and after the cuts (epoch seconds); one piece more than there are cuts."""
+    ats = [fix.recorded_at.timestamp() for fix in fixes] if cuts else []
+    bounds = [0, *(bisect_right(ats, cut) for cut in sorted(cuts)), len(fixes)]
+    return [fixes[low:high] for low, high in pairwise(bounds)]
+
+
+def _join(pieces: Sequence[tuple[DeviceTrack, list[Transition]]]) -> tuple[DeviceTrack, list[Transition]]:
+    """One device's answer: over a cut only its clock, and when it was fast, are remembered."""
+    joined, transitions = pieces[0]
+    for track, more in pieces[1:]:
+        joined = msgspec.structs.replace(
+            track,
+            newest_at=joined.newest_at if track.newest_at is None else track.newest_at,
+            fast_at=joined.fast_at if track.fast_at is None else track.fast_at,
+        )
+        transitions = [*transitions, *more]
+    return joined, transitions
+
+
+def _advance(catalogue: Catalogue, work: Work, late_before: float) -> list[tuple[DeviceTrack, list[Transition]]]:
+    """The same without cuts."""
     results: list[tuple[DeviceTrack, list[Transition]]] = [(track, []) for track, _ in work]
     places = [place for place, (_, fixes) in enumerate(work) if fixes]
     if not places:
@@ -202,7 +249,7 @@ def advance(catalogue: Catalogue, work: Work, late_before: float) -> list[tuple[
     path = _follow(rows)
     tracks = [work[place][0] for place in places]
     batch = _Batch(catalogue, rows, path, _weigh(catalogue, rows, path, tracks), late_before)
-    last_rows, fast_at = path.last_row.tolist(), path.fast_at.tolist()
+    last_rows, fast_at, finest_m = path.last_row.tolist(), path.fast_at.tolist(), path.finest_m.tolist()
     for device, (place, track) in enumerate(zip(places, tracks, strict=True)):
         presences, transitions = track.presences, results[place][1]
         if device in batch.weighed.groups:
@@ -214,6 +261,7 @@ def advance(catalogue: Catalogue, work: Work, late_before: float) -> list[tuple[
             newest_at=rows.known[rows.end[device] - 1][0],
             fast_at=fast_at[device] if fast_at[device] > -math.inf else track.fast_at,
             presences=presences,
+            finest_m=min(finest_m[device], track.finest_m),
         )
         results[place] = (now, transitions)
     return results
@@ -254,11 +302,14 @@ class _Rows(NamedTuple):
     end: list[int]
     holding: list[int]
     """Devices that hold a jump; it is their first row."""
+    last: list[int]
+    """The rows of the last fixes; ``finest_m``: the best accuracy up to each of them."""
+    finest_m: list[float]
 
 
 def _gather(work: Work, places: Sequence[int]) -> _Rows:
     known: list[tuple[float, float, float, float, float | None]] = []
-    start, first, end, holding = [], [], [], []
+    start, first, end, holding, last, finest_m = [], [], [], [], [], []
     for device, place in enumerate(places):
         track, fixes = work[place]
         start.append(len(known))
@@ -266,6 +317,8 @@ def _gather(work: Work, places: Sequence[int]) -> _Rows:
             holding.append(device)
             known.append(msgspec.structs.astuple(track.held))
         if track.last is not None:
+            last.append(len(known))
+            finest_m.append(min(track.finest_m, track.last.accuracy_m))
             known.append(msgspec.structs.astuple(track.last))
         first.append(len(known))
         known += [(f.recorded_at.timestamp(), f.lon, f.lat, f.accuracy_m, f.speed_mps) for f in fixes]
@@ -274,7 +327,8 @@ def _gather(work: Work, places: Sequence[int]) -> _Rows:
     device_of = np.repeat(np.arange(len(places)), np.subtract(end, start))
     new = np.arange(len(known)) >= np.array(first)[device_of]
     at, lon, lat, accuracy_m, reported_mps = table
-    return _Rows(known, at, lon, lat, accuracy_m, reported_mps, device_of, new, start, first, end, holding)
+    positions = (known, at, lon, lat, accuracy_m, reported_mps)
+    return _Rows(*positions, device_of, new, start, first, end, holding, last, finest_m)
 
 
 # The path: which fixes count, and how fast it went ----------------------------------------------------------
@@ -291,6 +345,8 @@ class _Path(NamedTuple):
     last_row: Indexes
     """The latest row that counts; -1 if no new one does."""
     fast_at: Floats
+    finest_m: Floats
+    """The best accuracy of the new rows that count; infinite if none does."""
     held: dict[int, int]
     """The row of the jump that each device holds now."""
 
@@ -321,6 +377,7 @@ def _follow(rows: _Rows) -> _Path:
         speed_mps,
         np.maximum.reduceat(np.where(counts, np.arange(count), -1), rows.start),
         np.maximum.reduceat(np.where(fast, rows.at, -np.inf), rows.start),
+        np.minimum.reduceat(np.where(counts, rows.accuracy_m, np.inf), rows.start),
         held,
     )
 
@@ -390,7 +447,7 @@ def _weigh(catalogue: Catalogue, rows: _Rows, path: _Path, tracks: Sequence[Devi
     row = counting[fix]
     p, beyond_m = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row, fence)
     key = rows.device[row] * len(catalogue.fences) + fence
-    may_enter = (p >= P_ENTER) & ~_poor(rows.accuracy_m[row], catalogue.effective_radius_m[fence])
+    may_enter = (p >= P_ENTER) & (rows.accuracy_m[row] <= _poor_m(catalogue.effective_radius_m[fence]))
     wanted = np.unique(np.concatenate((key[may_enter], np.array(present.key, dtype=np.intp))))
     if not wanted.size:
         return weighed
@@ -462,8 +519,11 @@ def _complete(
         p[rest], beyond_m[rest] = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row[rest], fence_of[rest])
         # Without a match it is below 0.5; rounding must not make that depend on who else is in the batch.
         p[rest] = np.minimum(p[rest], np.nextafter(P_INSIDE, 0))
+    new_here = np.zeros(len(row), dtype=np.bool_)
+    new_here[offset[(size > 0) & ~np.isin(wanted, present.key)]] = True
+    first = _first(catalogue, rows, path, row=row, fence=fence_of, p=p, new_here=new_here)
     radius_m = catalogue.effective_radius_m[fence_of]
-    said = _say(rows, path, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m)
+    said = _say(rows, path, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
     groups: dict[int, dict[int, range]] = {device: {} for device in present.lost}
     open_ = np.flatnonzero((size > 0) & ~_unchanged(wanted, offset, size, said, present))
     columns = (device[open_], fence[open_], offset[open_], (offset + size)[open_])
@@ -484,20 +544,57 @@ def _unchanged(wanted: Indexes, offset: Indexes, size: Indexes, said: Indexes, p
     return inside & (least >= Evidence.PERHAPS)
 
 
-def _poor(accuracy_m: Floats, effective_radius_m: Floats) -> Bools:
-    return np.asarray(accuracy_m > np.clip(POOR_RADII * effective_radius_m, POOR_LEAST_M, POOR_MOST_M))
+def _poor_m(effective_radius_m: Floats) -> Floats:
+    """A fix of a worse accuracy (metres) is poor for such a fence."""
+    return np.clip(POOR_RADII * effective_radius_m, POOR_LEAST_M, POOR_MOST_M)
 
 
-def _say(rows: _Rows, path: _Path, row: Indexes, *, p: Floats, beyond_m: Floats, effective_radius_m: Floats) -> Indexes:
-    """The `Evidence` of each pair, as far as a single fix shows it."""
+def _first(
+    catalogue: Catalogue, rows: _Rows, path: _Path, *, row: Indexes, fence: Indexes, p: Floats, new_here: Bools
+) -> Bools:
+    """Pairs of which, if the fix is inside, nobody knows since when.
+
+    ``new_here`` marks the first pairs of those who are outside. Further ones cannot be inside already.
+    """
+    before = path.before[row]
+    first = before < 0
+    poor_m = _poor_m(catalogue.effective_radius_m[fence])
+    unseen = _finest_before_m(rows, path)[row] > poor_m
+    gave_evidence = path.counts.copy()
+    gave_evidence[rows.last] = True
+    enters = (p >= P_ENTER) & (rows.accuracy_m[row] <= poor_m)
+    asked = np.flatnonzero(enters & (new_here | unseen) & ~first & gave_evidence[before])
+    if asked.size:
+        earlier, pairs = before[asked], np.arange(asked.size)
+        accuracy_m = rows.accuracy_m[earlier]
+        p_before, beyond_m = catalogue.evidence(rows.lon[earlier], rows.lat[earlier], accuracy_m, pairs, fence[asked])
+        inside_already = new_here[asked] & (accuracy_m <= poor_m[asked]) & (p_before >= P_ENTER)
+        first[asked] = inside_already | (unseen[asked] & (beyond_m <= accuracy_m))
+    return first
+
+
+def _finest_before_m(rows: _Rows, path: _Path) -> Floats:
+    """Per new row that has one before it: the best accuracy of all earlier fixes that counted (metres)."""
+    finest_m = np.where(path.counts, rows.accuracy_m, np.inf)
+    finest_m[rows.last] = rows.finest_m
+    # A running minimum that begins anew with every device: ranks, so that no rounding creeps in.
+    levels, level = np.unique(finest_m, return_inverse=True)
+    running = np.maximum.accumulate(rows.device * len(levels) + len(levels) - 1 - level)
+    return np.roll(levels[len(levels) - 1 - running % len(levels)], 1)
+
+
+def _say(
+    rows: _Rows, path: _Path, row: Indexes, *, p: Floats, beyond_m: Floats, effective_radius_m: Floats, first: Bools
+) -> Indexes:
+    """The `Evidence` of each pair, as far as a fix and the one before it show."""
     accuracy_m = rows.accuracy_m[row]
-    poor = _poor(accuracy_m, effective_radius_m)
+    poor = accuracy_m > _poor_m(effective_radius_m)
     clear_m = accuracy_m + np.maximum(MARGIN_SHARE * effective_radius_m, MARGIN_M)
     rules = (  # the first that holds
         (poor & (p >= P_INSIDE), Evidence.PERHAPS),
         (poor & (beyond_m > accuracy_m), Evidence.BEYOND),
         (poor, Evidence.VAGUE),
-        ((p >= P_ENTER) & (path.before[row] < 0), Evidence.FIRST_INSIDE),
+        ((p >= P_ENTER) & first, Evidence.FIRST_INSIDE),
         ((p >= P_ALONE) & (path.silence_s[row] >= SILENCE_S), Evidence.PROVEN_INSIDE),
         (p >= P_ENTER, Evidence.INSIDE),
         (p >= P_INSIDE, Evidence.PERHAPS),

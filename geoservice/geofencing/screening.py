@@ -63,7 +63,9 @@ def place_key(fix: Fix) -> bytes:
 
 def stale(fixes: Sequence[Indexed], newest_at: datetime | None) -> list[datetime]:
     """List the times of the fixes that are not newer than the newest: only for them old receipts are needed."""
-    return [] if newest_at is None else [fix.recorded_at for _, fix in fixes if fix.recorded_at <= newest_at]
+    return (
+        [] if newest_at is None else [fix.recorded_at for _, fix in fixes if EARLIEST <= fix.recorded_at <= newest_at]
+    )
 
 
 def screen(

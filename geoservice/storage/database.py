@@ -16,7 +16,7 @@ from geoservice.errors import NotReady, Overloaded
 LOCK_TIMEOUT_MS: Final = 250
 """How long a statement waits for a row that somebody else holds before the transaction is tried again."""
 
-_TRANSIENT: Final = (
+TRANSIENT: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
@@ -35,6 +35,11 @@ UNREACHABLE: Final = (
     OSError,
 )
 """Errors that say that the database is away for the moment."""
+
+_AWAY_CLASSES: Final = frozenset({"25", "53", "54", "57", "58", "XX"})
+"""SQLSTATE classes that blame the server's state, not the statement: read-only, full, shutting down, broken."""
+
+_NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 Result = TypeVar("Result")
 
@@ -105,6 +110,12 @@ class Database:
             if isinstance(error, ValueError):
                 raise  # asyncpg's DataError: an argument that cannot be written, not a database that is away
             raise NotReady("The database is away; try again shortly.") from error
+        except _NOT_MIGRATED as error:
+            raise NotReady("The database lacks this version's tables: run `geoservice migrate`.") from error
+        except asyncpg.PostgresError as error:
+            if (error.sqlstate or "")[:2] in _AWAY_CLASSES:
+                raise NotReady("The database cannot write at the moment; try again shortly.") from error
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
@@ -120,7 +131,7 @@ class Database:
             try:
                 async with self.transaction() as connection:
                     return await work(connection)
-            except _TRANSIENT as error:
+            except TRANSIENT as error:
                 if attempt == attempts - 1:
                     raise Overloaded("Somebody else is changing the same records; try again shortly.") from error
                 # Full jitter: rivals that collided once must not collide in step again.

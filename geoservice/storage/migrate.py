@@ -12,6 +12,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from geoservice.errors import NotReady
+from geoservice.storage.database import UNREACHABLE
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -50,10 +53,13 @@ async def is_migrated(connection: asyncpg.Connection) -> bool:
 
 
 async def migrate(dsn: str) -> None:
-    """Run the missing migrations; safe to call again, and from several processes at once."""
+    """Run the missing migrations; safe to call again, and from several processes at once. Raises NotReady."""
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(dsn, server_settings={"application_name": "geoservice migrate"})
+        try:
+            return await asyncpg.connect(dsn, server_settings={"application_name": "geoservice migrate"})
+        except (*UNREACHABLE, asyncpg.PostgresError) as error:
+            raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:

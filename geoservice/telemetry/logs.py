@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import logging.config
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TextIO
 
 import orjson
@@ -105,11 +106,36 @@ def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None
 
 def _renderers(fmt: Literal["console", "json"], stream: TextIO) -> list[Processor]:
     if fmt == "json":
-        # Without locals: they hold what ``conceal`` cannot see.
-        traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        return [structlog.processors.ExceptionRenderer(traces), _as_json]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+        return [structlog.processors.ExceptionRenderer(trace_of), _as_json]
+    console = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=lambda out, exc_info: print(trace_of(exc_info), file=out)
+    )
+    return [console]
+
+
+def trace_of(exc_info: structlog.typing.ExcInfo) -> str:
+    """Write a traceback without local values, and without the words of the database's errors.
+
+    Those quote what was stored or sent: keys in `DETAIL`, arguments that could not be written.
+    """
+    return "".join(_chain(exc_info[1])).rstrip()
+
+
+def _chain(error: BaseException) -> Iterator[str]:
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier is not None:
+        yield from _chain(earlier)
+        yield "\nwhich led to:\n\n"
+    yield from traceback.format_tb(error.__traceback__)
+    kind = type(error)
+    yield f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.startswith("asyncpg"):
+        yield f" [{getattr(error, 'sqlstate', None) or 'no sqlstate'}]\n"
+    else:
+        yield f": {error}\n"
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _chain(inner)
 
 
 def _as_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:

@@ -16,11 +16,12 @@ import asyncpg
 import msgspec
 
 from geoservice.decisions.facts import Preferences
-from geoservice.errors import Conflict, NotFound
+from geoservice.errors import Conflict, Invalid, NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Channel, EventType, OsPermission, Platform, Purpose, to_jsonable
 
+TOPICS_MAX: Final = 200
 _ATTEMPTS: Final = 5
 
 _sql = Queries("customers")
@@ -186,6 +187,9 @@ async def record_consent(
             await _apply_location(connection, customer_id, at, granted=change.granted)
         if change.granted:
             return Withdrawn([], [])
+        await _sql.forbid_resending.run(
+            connection, customer_id=customer_id, everything=False, topics=[], purposes=[purpose.value]
+        )
         return await _cancel(connection, _sql.cancel_needing, customer_id, at, purpose=purpose.value)
 
     result: Withdrawn = await _run(database, work)
@@ -240,15 +244,15 @@ async def change_preferences(
         await _lock(connection, customer_id)
         row = await _sql.preferences.row(connection, customer_id=customer_id)
         before, _ = _decode_preferences(row)
-        merged = merge_patch(to_jsonable(before), patch)
-        after = msgspec.convert(merged, Preferences)
+        after = msgspec.convert(merge_patch(to_jsonable(before), patch), Preferences)
+        if len(after.topics) > TOPICS_MAX:
+            raise Invalid(f"At most {TOPICS_MAX} topics.", code="too_many_topics")
         version = await _sql.save_preferences.value(connection, customer_id=customer_id, body=to_jsonable(after), at=at)
-        everything = (
-            after.channels.get(Channel.PUSH) is False
-            or after.daily_cap == 0
-            or (after.snooze_until is not None and after.snooze_until > at)
-        )
+        everything = _is_stricter(before, after, at)
         topics = [topic for topic, on in before.topics.items() if on and not after.topics.get(topic)]
+        await _sql.forbid_resending.run(
+            connection, customer_id=customer_id, everything=everything, topics=topics, purposes=[]
+        )
         withdrawn = await _cancel(
             connection, _sql.cancel_unwanted, customer_id, at, everything=everything, topics=topics
         )
@@ -256,6 +260,17 @@ async def change_preferences(
 
     result: tuple[Preferences, int, Withdrawn] = await _run(database, work)
     return result
+
+
+def _is_stricter(before: Preferences, after: Preferences, at: datetime) -> bool:
+    """Whether what waits may not be wanted any more whatever its topic; when in doubt, it is cancelled."""
+    return (
+        after.channels.get(Channel.PUSH) is False
+        or after.daily_cap == 0
+        or (after.snooze_until is not None and after.snooze_until > at)
+        or after.comfort_level < before.comfort_level
+        or (after.quiet_hours is not None and after.quiet_hours != before.quiet_hours)
+    )
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -33,7 +33,8 @@ IN_FLIGHT: Final = 64
 """Calls under way at once, and so the most that one claim takes."""
 LEASE_S: Final = 60.0
 """Longer than the longest call; on the database's clock."""
-MAX_ATTEMPTS: Final = 10
+RESENDS_MAX: Final = 5
+"""So often a message in doubt is tried again, if its campaign says `resend`."""
 BACKOFF_MAX_S: Final = 30.0
 _POLL_S: Final = 1.0
 
@@ -110,19 +111,22 @@ class Deliver:
         self._claims.add(claim_id)
         at = self._clock.now()
         lease = {"claim_id": claim_id, "lease_s": LEASE_S, "at": at}
-        async with self._database.connection() as connection:
-            claimed = await _sql.claim.fetch(connection, limit=free, **lease)
-            if len(claimed) < free:
-                claimed += await _sql.resend_unknown.fetch(
-                    connection, limit=free - len(claimed), max_attempts=MAX_ATTEMPTS, **lease
-                )
-            if not claimed:
-                self._claims.discard(claim_id)
-                return False
-        rows = await self._database.run(lambda connection: _begin(connection, lease, len(claimed)))
+        claimed = await self._claim(free, lease)
+        if claimed:
+            rows = await self._database.run(lambda connection: _begin(connection, lease, claimed))
+            self._start(claim_id, rows)
+        # After an error it stays listed, to be given back at the end; its lease would run out, too.
         self._claims.discard(claim_id)
-        self._start(claim_id, rows)
-        return len(claimed) == free
+        return claimed == free
+
+    async def _claim(self, free: int, lease: dict[str, Any]) -> int:
+        """Take what is due, then what may be sent again; tell how much."""
+        async with self._database.connection() as connection:
+            claimed = len(await _sql.claim.fetch(connection, limit=free, **lease))
+            if claimed < free:
+                again = {"limit": free - claimed, "max_attempts": RESENDS_MAX}
+                claimed += len(await _sql.resend_unknown.fetch(connection, **again, **lease))
+        return claimed
 
     def _start(self, claim_id: str, rows: Sequence[asyncpg.Record]) -> None:
         for row in rows:
@@ -189,7 +193,7 @@ def settle(outcome: outcomes.Outcome, *, attempts: int, expires_at: datetime, at
                 "provider_message_id": provider_message_id,
             }
         case outcomes.InDoubt(reason):
-            values |= {"state": MessageState.UNKNOWN, "failure": reason}
+            values |= {"state": MessageState.UNKNOWN, "failure": reason, "not_before": _backoff(attempts, at)}
         case outcomes.RetryLater(after_s, reason):
             values |= _retry(after_s, reason, attempts, expires_at, at)
         case outcomes.NotSent(reason):
@@ -205,10 +209,10 @@ def settle(outcome: outcomes.Outcome, *, attempts: int, expires_at: datetime, at
 
 
 def _retry(after_s: float | None, reason: str, attempts: int, expires_at: datetime, at: datetime) -> dict[str, Any]:
-    """Wait as told, else with full jitter; give up when the wait ends too late."""
-    backoff_s = random.uniform(0, min(BACKOFF_MAX_S, 0.5 * 2**attempts))  # noqa: S311 - no secret
-    not_before = at + timedelta(seconds=backoff_s if after_s is None else after_s)
-    if attempts >= MAX_ATTEMPTS or not_before >= expires_at:
+    """Wait as told and a little longer, else with full jitter; give up when the wait ends too late."""
+    told = None if after_s is None else at + timedelta(seconds=after_s * random.uniform(1, 1.2))  # noqa: S311 - no secret
+    not_before = told or _backoff(attempts, at)
+    if not_before >= expires_at:
         return {"failure": reason}
     return {
         "state": MessageState.RETRY_WAIT,
@@ -216,6 +220,11 @@ def _retry(after_s: float | None, reason: str, attempts: int, expires_at: dateti
         "not_before": not_before,
         "failure": reason,
     }
+
+
+def _backoff(attempts: int, at: datetime) -> datetime:
+    longest_s = min(BACKOFF_MAX_S, 0.5 * 2 ** min(attempts, 10))
+    return at + timedelta(seconds=random.uniform(0, longest_s))  # noqa: S311 - no secret
 
 
 def _outgoing(row: asyncpg.Record, at: datetime) -> OutgoingPush:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -141,7 +141,17 @@ async def load_stores(connection: Connection) -> dict[str, Store]:
 
 async def load_geofences(connection: Connection) -> list[Geofence]:
     """Read every geofence; the shapes are parsed in one call."""
-    rows = await _sql.geofences.fetch(connection)
+    # Off the loop: of a large catalogue this takes long enough to hold up requests.
+    return await asyncio.to_thread(_to_geofences, await _sql.geofences.fetch(connection))
+
+
+async def load_geofence(connection: Connection, geofence_id: str) -> Geofence | None:
+    """Read one geofence."""
+    row = await _sql.geofence.row(connection, geofence_id=geofence_id)
+    return None if row is None else _to_geofences([row])[0]
+
+
+def _to_geofences(rows: Sequence[Any]) -> list[Geofence]:
     shapes = shapely.from_wkb([row["geometry"] for row in rows])
     return [_to_geofence(row, shape) for row, shape in zip(rows, shapes, strict=True)]
 
@@ -167,10 +177,10 @@ def _to_geofence(row: Any, shape: shapely.Geometry) -> Geofence:
 async def _load_campaigns(connection: Connection) -> dict[str, Campaign]:
     campaigns = {}
     for row in await _sql.campaigns.fetch(connection):
-        spec = msgspec.convert(row["body"], CampaignSpec)
         try:
+            spec = msgspec.convert(row["body"], CampaignSpec)
             campaigns[row["campaign_id"]] = compile_campaign(row["campaign_id"], row["version"], spec)
-        except GeoserviceError:
+        except (GeoserviceError, msgspec.ValidationError):
             # Written by another version of this service, whose rules were different: silent, and said so.
             _log.exception("campaign_not_loaded", campaign_id=row["campaign_id"])
     return campaigns

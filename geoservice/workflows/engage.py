@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -28,6 +28,7 @@ from geoservice.decisions.facts import (
     Slot,
 )
 from geoservice.decisions.limits import slot_window_s
+from geoservice.geofencing.geofence import Geofence
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import DECISIONS, UNDECIDED
 from geoservice.vocabulary import (
@@ -44,6 +45,9 @@ from geoservice.workflows.directory import Snapshot
 from geoservice.workflows.visits import RESUME_WITHIN, Visits
 
 Row: TypeAlias = Mapping[str, Any]
+
+EVENTS_MAX: Final = 2_000
+"""So many events a customer are looked at, the newest; nobody looks at more in a campaign's window."""
 
 _sql = Queries("engage")
 
@@ -102,18 +106,18 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
 
 def _engage_one(row: Row, known: _Known, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger) -> None:
     fence = snapshot.fence(row["geofence_id"])
-    waited_for = row["campaign_id"]
+    waited_for = row["waited_for"]
     if waited_for is None:
         visit_id = visits.follow(row, None if fence is None else fence.store_id)
         ledger.engaged.append((row["customer_id"], row["transition_id"], visit_id))
     else:
         visit_id = row["visit_id"]
-    if fence is None:
+    if fence is None or not _is_valid(fence, at):
         return
-    facts = _facts(row, known, snapshot, visit_id)
+    facts = _facts(row, known, snapshot, visit_id, still_there=waited_for is None or visits.is_present(row))
     if waited_for is not None:
         facts = msgspec.structs.replace(
-            facts, campaigns=tuple(c for c in facts.campaigns if c.campaign_id == waited_for)
+            facts, campaigns=tuple(c for c in facts.campaigns if c.campaign_id in waited_for)
         )
     if not facts.campaigns:
         return
@@ -129,7 +133,14 @@ def _engage_one(row: Row, known: _Known, visits: Visits, snapshot: Snapshot, at:
             known.slots.insert(0, _slot(message_id, decision, facts, at))
 
 
-def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None) -> Facts:
+def _is_valid(fence: Geofence, at: datetime) -> bool:
+    """Whether the geofence's own validity holds; outside of it there is nothing to say about it."""
+    return (fence.valid_from is None or fence.valid_from <= at) and (
+        fence.valid_until is None or at < fence.valid_until
+    )
+
+
+def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None, *, still_there: bool) -> Facts:
     fence = snapshot.fence(row["geofence_id"])
     assert fence is not None  # noqa: S101 - the caller has looked
     store = snapshot.stores.get(fence.store_id) if fence.store_id else None
@@ -170,6 +181,7 @@ def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None) ->
         campaigns=snapshot.listening(transition, geofence),
         retailer=snapshot.retailer,
         fast_at=row["fast_at"],
+        still_there=still_there,
     )
 
 
@@ -204,7 +216,10 @@ async def _load(
         )
     campaigns = snapshot.campaigns.values()
     event_window = timedelta(seconds=max((c.event_window_s for c in campaigns), default=0))
-    for row in await _sql.events.fetch(connection, customer_ids=ids, since=at - event_window, at=at):
+    categories = sorted({interest.category for campaign in campaigns for interest in campaign.interests})
+    for row in await _sql.events.fetch(
+        connection, customer_ids=ids, since=at - event_window, at=at, categories=categories, limit=EVENTS_MAX
+    ):
         known[row["customer_id"]].events.append(
             ContextEvent(
                 EventType(row["type"]),

@@ -26,7 +26,7 @@ from geoservice.errors import ErrorDetail, GeoserviceError, Overloaded, Unavaila
 from geoservice.geofencing import presence
 from geoservice.geofencing.presence import DeviceTrack
 from geoservice.geofencing.screening import Indexed, Screened, screen, stale
-from geoservice.storage.database import Database
+from geoservice.storage.database import TRANSIENT, UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_STAGE, TRANSITIONS
 from geoservice.vocabulary import Ignored, Transition
@@ -61,6 +61,13 @@ class IngestReceipt:
     duplicates: int = 0
     ignored: list[tuple[int, Ignored]] = field(default_factory=list)
     rejected: list[tuple[int, ErrorDetail]] = field(default_factory=list)
+
+    def add(self, other: IngestReceipt) -> None:
+        """Join with what became of other items of the same request."""
+        self.accepted += other.accepted
+        self.duplicates += other.duplicates
+        self.ignored += other.ignored
+        self.rejected += other.rejected
 
 
 @dataclass(slots=True, eq=False)
@@ -226,11 +233,34 @@ class Ingest:
     async def _isolate(self, batch: Sequence[Submission], error: Exception) -> list[Submission]:
         """Halve a batch that raised until the culprit stands alone; everything else commits."""
         if len(batch) == 1:
-            _log.error("ingest_item_failed", error=type(error).__name__, exc_info=error)
-            _answer(batch[0], _all_rejected(batch[0]))
+            if len(batch[0].fixes) == 1:
+                _log.error("ingest_item_failed", error=type(error).__name__, exc_info=error)
+                _answer(batch[0], _rejected(batch[0]))
+            else:
+                await self._isolate_items(batch[0])
             return []
         middle = len(batch) // 2
         return [*await self._process(batch[:middle]), *await self._process(batch[middle:])]
+
+    async def _isolate_items(self, whole: Submission) -> None:
+        """Store the halves of one request, earlier fixes first, and join their receipts."""
+        fixes = sorted(whole.fixes, key=lambda item: item[1].recorded_at)
+        middle = len(fixes) // 2
+        joined = IngestReceipt()
+        for half in (fixes[:middle], fixes[middle:]):
+            answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
+            part = Submission(whole.key, half, answer, whole.give_up_at)
+            while await self._process([part]):
+                if part.give_up_at < time.monotonic():
+                    _refuse(part, Overloaded("This device is busy; try again shortly."))
+                    break
+                await asyncio.sleep(0.005)
+            try:
+                joined.add(await answer)
+            except (Unavailable, _UnknownDevice) as error:
+                _refuse(whole, error)
+                return
+        _answer(whole, joined)
 
     async def _store(
         self, connection: Connection, batch: Sequence[Submission]
@@ -265,7 +295,15 @@ class Ingest:
     ) -> None:
         await _add_transitions(connection, devices, transitions, at)
         customers = sorted({customer_id for (customer_id, _), _ in transitions})
-        if await engage(connection, snapshot, customers, at) < len(customers):
+        try:
+            async with connection.transaction():  # a savepoint: presence commits whatever deciding runs into
+                decided = await engage(connection, snapshot, customers, at)
+        except (*UNREACHABLE, *TRANSIENT, Unavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - the worker tries again, and parts the culprit from the others
+            _log.error("deciding_failed", error=type(error).__name__, exc_info=error)
+            decided = 0
+        if decided < len(customers):
             self.left_undecided.set()
 
 
@@ -452,6 +490,6 @@ def _refuse(submission: Submission, error: GeoserviceError) -> None:
         submission.answer.set_exception(error)
 
 
-def _all_rejected(submission: Submission) -> IngestReceipt:
+def _rejected(submission: Submission) -> IngestReceipt:
     detail = ErrorDetail("", "internal_error", "this item could not be processed; it has been logged")
     return IngestReceipt(rejected=[(index, detail) for index, _ in submission.fixes])

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 
+from geoservice.errors import NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Queries
 from geoservice.vocabulary import Role
@@ -42,6 +43,21 @@ async def create_key(database: Database, name: str, role: Role, at: datetime) ->
     async with database.connection() as connection:
         await _sql.add_key.run(connection, key_id=key_id, name=name, role=role.value, key_hash=hash_key(key), at=at)
     return key_id, key
+
+
+async def keys(database: Database) -> list[asyncpg.Record]:
+    """List every key ever made, without the keys themselves."""
+    async with database.connection() as connection:
+        return await _sql.keys.fetch(connection)
+
+
+async def revoke_key(database: Database, key_id: str, at: datetime) -> str:
+    """End a key, for good; returns its name. Running services take it no more within seconds. Raises NotFound."""
+    async with database.connection() as connection:
+        name: str | None = await _sql.revoke_key.value(connection, key_id=key_id, at=at)
+    if name is None:
+        raise NotFound("There is no such key, or it is revoked already.")
+    return name
 
 
 async def find_key(database: Database, key: str, at: datetime) -> Actor | None:

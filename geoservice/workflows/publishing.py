@@ -246,11 +246,19 @@ async def campaign(database: Database, campaign_id: str) -> dict[str, Any]:
 async def set_campaign_state(
     database: Database, campaign_id: str, state: CampaignState, at: datetime
 ) -> dict[str, Any]:
-    """Pause or resume a campaign: the next version differs in its state alone. Raises NotFound."""
-    current = await campaign(database, campaign_id)
-    body = {key: value for key, value in current.items() if key not in {"id", "version"}}
-    spec = msgspec.convert(body | {"state": state.value}, CampaignSpec)
-    return await save_campaign(database, campaign_id, spec, at)
+    """Pause or resume a campaign, at once: pausing cancels what waits. Raises NotFound."""
+
+    async def work(connection: Connection) -> asyncpg.Record:
+        await _sql.publish.value(connection, room="campaigns")
+        row = await _sql.set_campaign_state.row(connection, campaign_id=campaign_id, state=state.value, at=at)
+        if row is None:
+            raise NotFound("There is no such campaign.")
+        if state is CampaignState.PAUSED:
+            await _sql.cancel_of_campaign.run(connection, campaign_id=campaign_id, at=at)
+        await _sql.announce.value(connection, room="campaigns")
+        return row
+
+    return _campaign(await database.run(work))
 
 
 def _campaign(row: Mapping[str, Any]) -> dict[str, Any]:

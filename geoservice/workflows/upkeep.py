@@ -7,31 +7,37 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
 from geoservice.clock import Clock
-from geoservice.errors import GeoserviceError
-from geoservice.storage.database import UNREACHABLE, Database
+from geoservice.errors import Unavailable
+from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import MESSAGES
-from geoservice.vocabulary import MessageState
+from geoservice.vocabulary import DELIVERABLE, MessageState
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.engage import engage
 
 FORGET_FIX_AFTER: Final = timedelta(hours=24)
 """No fix, presence or ping receipt is kept longer, even of a phone that fell silent."""
 
+CUSTOMERS_AT_ONCE: Final = 100
+RECEIPTS_AT_ONCE: Final = 50_000
+
 _deliver = Queries("deliver")
 _engage = Queries("engage")
 _ops = Queries("ops")
+_customers = Queries("customers")
 _log = structlog.get_logger(__name__)
 
 
-async def claim_slot(database: Database, name: str, slot: datetime) -> bool:
-    """L0, committed alone: whether this process is the one that runs this slot of a timer."""
+async def claim_slot(database: Database, name: str, seconds: int) -> bool:
+    """L0, committed alone: whether this process is the one that runs the present slot of a timer.
+
+    Slots are as long as the timer's interval, on the database's clock: a machine whose own is wrong stops nobody.
+    """
     async with database.connection() as connection:
-        return await _ops.claim_slot.value(connection, name=name, slot=slot) is not None
+        return await _ops.claim_slot.value(connection, name=name, seconds=float(seconds)) is not None
 
 
 async def settle_messages(database: Database, clock: Clock) -> None:
@@ -40,8 +46,8 @@ async def settle_messages(database: Database, clock: Clock) -> None:
     async with database.connection() as connection:
         await _deliver.expire.run(connection, at=at)
         await _deliver.recover_leases.run(connection, at=at)
-        counts = {row["state"]: row["messages"] for row in await _deliver.states.fetch(connection)}
-    for state in MessageState:
+        counts = {row["state"]: row["messages"] for row in await _deliver.open_states.fetch(connection)}
+    for state in (*DELIVERABLE, MessageState.SENDING):
         MESSAGES.labels(state.value).set(counts.get(state.value, 0))
 
 
@@ -58,22 +64,49 @@ async def forget_locations(database: Database, clock: Clock) -> None:
     while await database.run(work):
         pass
     async with database.connection() as connection:
-        await _ops.delete_old_receipts.run(connection, before=at - FORGET_FIX_AFTER)
+        while await _ops.delete_old_receipts.run(connection, before=at - FORGET_FIX_AFTER, limit=RECEIPTS_AT_ONCE):
+            pass
 
 
-async def decide_postponed(database: Database, directory: Directory, clock: Clock, customers: int = 100) -> bool:
+async def decide_postponed(database: Database, directory: Directory, clock: Clock) -> bool:
     """Decide transitions whose customer was locked when they were found, and campaigns whose wait is over.
 
-    Returns whether some customers are still locked.
+    Returns whether to look again at once: there are more, or some are still locked.
     """
     async with database.connection() as connection:
-        rows = await _engage.customers_waiting.fetch(connection, at=clock.now(), limit=customers)
-    waiting = sorted(row["customer_id"] for row in rows)
+        rows = await _engage.customers_waiting.fetch(connection, at=clock.now(), limit=CUSTOMERS_AT_ONCE)
+    waiting = [row["customer_id"] for row in rows]
+    locked = await _decide_for(database, directory, clock, waiting)
+    return locked < len(waiting) or len(waiting) == CUSTOMERS_AT_ONCE
+
+
+async def _decide_for(database: Database, directory: Directory, clock: Clock, customer_ids: list[str]) -> int:
+    """Decide for these customers in one transaction; one whose facts break it is parted from the others."""
 
     async def work(connection: Connection) -> int:
-        return await engage(connection, directory.snapshot, waiting, clock.now())
+        return await engage(connection, directory.snapshot, customer_ids, clock.now())
 
-    return bool(waiting) and await database.run(work) < len(waiting)
+    if not customer_ids:
+        return 0
+    try:
+        return await database.run(work)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must silence only whom it concerns
+        if len(customer_ids) == 1:
+            _log.error("undecidable", error=type(error).__name__, exc_info=error)
+            await _give_up(database, customer_ids[0], clock.now())
+            return 1
+        middle = len(customer_ids) // 2
+        first = await _decide_for(database, directory, clock, customer_ids[:middle])
+        return first + await _decide_for(database, directory, clock, customer_ids[middle:])
+
+
+async def _give_up(database: Database, customer_id: str, at: datetime) -> None:
+    """Silence for the transitions that cannot be decided; presence stays as it is."""
+    async with database.transaction() as connection:
+        await _customers.drop_undecided.run(connection, customer_id=customer_id, at=at)
+        await _customers.drop_deferred.run(connection, customer_id=customer_id)
 
 
 async def watch_postponed(database: Database, directory: Directory, clock: Clock, noticed: asyncio.Event) -> None:
@@ -85,7 +118,7 @@ async def watch_postponed(database: Database, directory: Directory, clock: Clock
         noticed.clear()
         try:
             if await decide_postponed(database, directory, clock):
-                await asyncio.sleep(0.05)
                 noticed.set()
-        except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
-            _log.warning("postponed_not_decided", error=type(error).__name__)
+                await asyncio.sleep(0.05)
+        except Unavailable as error:
+            _log.warning("deciding_paused", detail=error.detail)

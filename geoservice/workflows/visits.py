@@ -68,21 +68,43 @@ class Visits:
 
     def follow(self, row: Mapping[str, Any], store_id: str | None) -> str | None:
         """Open, resume, extend or end the visit that a transition belongs to, and name it."""
-        kind, at = TransitionKind(row["kind"]), row["at"]
-        key = row["customer_id"], store_id or f"geofence:{row['geofence_id']}"
-        visit = self._visits.get(key)
-        pair = f"{row['device_id']} {row['geofence_id']}"
+        kind = TransitionKind(row["kind"])
         if kind in _INWARD:
-            if visit is None or (visit.ended_at is not None and at > visit.ended_at + RESUME_WITHIN):
-                if visit is not None:
-                    self._left.append(visit)
-                visit = self._visits[key] = Visit(key[0], str(uuid4()), key[1], store_id, at)
-            visit.ended_at, visit.touched = None, True
-            visit.present.add(pair)
-        elif kind in _OUTWARD and visit is not None and visit.ended_at is None:
-            visit.present.discard(pair)
-            visit.ended_at, visit.touched = (None if visit.present else max(at, visit.started_at)), True
+            return self._arrive(row, store_id)
+        if kind in _OUTWARD:
+            return self._leave(row)
+        visit = self._visits.get((row["customer_id"], _place(row, store_id)))
         return None if visit is None else visit.visit_id
+
+    def is_present(self, row: Mapping[str, Any]) -> bool:
+        """Whether the device of this transition is still inside its geofence."""
+        return self._holding(row) is not None
+
+    def _arrive(self, row: Mapping[str, Any], store_id: str | None) -> str:
+        key, at = (row["customer_id"], _place(row, store_id)), row["at"]
+        visit = self._visits.get(key)
+        if visit is None or (visit.ended_at is not None and at > visit.ended_at + RESUME_WITHIN):
+            if visit is not None:
+                self._left.append(visit)
+            visit = self._visits[key] = Visit(key[0], str(uuid4()), key[1], store_id, at)
+        visit.ended_at, visit.touched = None, True
+        visit.present.add(_pair(row))
+        return visit.visit_id
+
+    def _leave(self, row: Mapping[str, Any]) -> str | None:
+        # By who is present, not by place: the geofence may have been removed, or moved to another store, meanwhile.
+        visit = self._holding(row)
+        if visit is None:
+            return None
+        visit.present.discard(_pair(row))
+        visit.ended_at, visit.touched = (None if visit.present else max(row["at"], visit.started_at)), True
+        return visit.visit_id
+
+    def _holding(self, row: Mapping[str, Any]) -> Visit | None:
+        pair = _pair(row)
+        return next(
+            (v for v in self._visits.values() if v.customer_id == row["customer_id"] and pair in v.present), None
+        )
 
     @property
     def ids(self) -> list[str]:
@@ -94,3 +116,11 @@ class Visits:
         """The visits that have to be saved, sorted by key as locks are."""
         changed = (visit for visit in (*self._left, *self._visits.values()) if visit.touched)
         return sorted(changed, key=lambda visit: (visit.customer_id, visit.visit_id))
+
+
+def _pair(row: Mapping[str, Any]) -> str:
+    return f"{row['device_id']} {row['geofence_id']}"
+
+
+def _place(row: Mapping[str, Any], store_id: str | None) -> str:
+    return store_id or f"geofence:{row['geofence_id']}"

@@ -148,6 +148,10 @@ CASES = {
     # One message a visit, of whichever campaign; another visit has its own.
     Reason.VISIT_ALREADY_SERVED: (had(3 * H, visit_id="v1"), had(3 * H, visit_id="v0")),
     Reason.WAITING_FOR_DELAY: (campaign(trigger={"after_s": 60}), campaign(trigger={"after_s": 0})),
+    Reason.LEFT_MEANWHILE: (
+        lambda b: b.facts(still_there=False),
+        lambda b: b.facts(still_there=True),
+    ),
     # Half-open: the first minute is quiet, the end is not. It is 14:00 for her.
     Reason.QUIET_HOURS_CUSTOMER: (
         preferences(quiet_hours=QuietHours(time(14), time(15))),

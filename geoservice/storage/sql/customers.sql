@@ -121,6 +121,15 @@ from waiting where m.customer_id = waiting.customer_id and m.message_id = waitin
   and m.state in ('pending', 'claimed', 'retry_wait')
 returning m.message_id;
 
+-- name: forbid_resending
+-- L4. What the provider may have already cannot be called back, but it is not tried again.
+update messages set unwanted = true
+where (customer_id, message_id) in (
+    select customer_id, message_id from messages
+    where customer_id = :customer_id and state in ('sending', 'unknown') and not unwanted
+      and (:everything or topic = any(:topics::text[]) or purposes && :purposes::text[])
+    order by customer_id, message_id for no key update);
+
 -- name: in_flight
 -- What the provider may have already.
 select message_id from messages where customer_id = :customer_id and state = 'sending' order by message_id;
@@ -129,11 +138,6 @@ select message_id from messages where customer_id = :customer_id and state = 'se
 select distinct on (purpose) purpose, granted, notice_version, language, source, os_permission, recorded_at
 from consents where customer_id = :customer_id
 order by purpose, consent_id desc;
-
--- name: consent_history
-select purpose, granted, notice_version, language, source, os_permission, recorded_at
-from consents where customer_id = :customer_id
-order by consent_id;
 
 -- name: preferences
 select body, version from preferences where customer_id = :customer_id;

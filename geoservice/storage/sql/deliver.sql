@@ -27,7 +27,7 @@ set state = 'sending', sending_at = :at, attempts = m.attempts + 1,
     lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 from mine, devices d
 where m.customer_id = mine.customer_id and m.message_id = mine.message_id
-  and m.claim_id = :claim_id and m.state = 'claimed' and m.expires_at > :at
+  and m.claim_id = :claim_id and m.state = 'claimed' and m.expires_at > :at and not m.unwanted
   and d.customer_id = m.customer_id and d.device_id = m.device_id
   and (d.push_token is not null or d.fid is not null)
   and not exists (
@@ -44,6 +44,7 @@ returning m.customer_id, m.message_id, m.campaign_id, m.payload, m.expires_at, m
 update messages m
 set state = case when m.expires_at <= :at then 'expired' else 'cancelled' end,
     failure = case when m.expires_at <= :at then 'expired'
+                   when m.unwanted then 'opted_out'
                    when not exists (select from devices d
                                     where d.customer_id = m.customer_id and d.device_id = m.device_id
                                       and (d.push_token is not null or d.fid is not null)) then 'no_push_token'
@@ -56,8 +57,9 @@ where m.state = 'claimed' and (m.customer_id, m.message_id) in (
 -- name: complete
 -- Fenced: a sender whose lease was lost finds nothing to complete.
 update messages
-set state = :state, accepted_at = :accepted_at, finished_at = :finished_at, not_before = :not_before,
-    provider_message_id = :provider_message_id, failure = :failure, claim_id = null, lease_until = null
+set state = :state::text, accepted_at = :accepted_at, finished_at = :finished_at, not_before = :not_before,
+    provider_message_id = :provider_message_id, failure = :failure, in_doubt = in_doubt or :state::text = 'unknown',
+    claim_id = null, lease_until = null
 where customer_id = :customer_id and message_id = :message_id and claim_id = :claim_id and state = 'sending'
 returning message_id;
 
@@ -95,6 +97,7 @@ update messages m
 set state = case when m.state = 'claimed' then 'pending' else 'unknown' end,
     failure = case when m.state = 'claimed' then null else 'lease_lost' end,
     finished_at = case when m.state = 'claimed' then null else :at::timestamptz end,
+    in_doubt = m.in_doubt or m.state = 'sending',
     claim_id = null, lease_until = null
 from lost where m.customer_id = lost.customer_id and m.message_id = lost.message_id;
 
@@ -104,9 +107,13 @@ update messages set state = 'claimed', claim_id = :claim_id,
                     lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 where (customer_id, message_id) in (
     select customer_id, message_id from messages
-    where state = 'unknown' and resend and expires_at > :at and attempts < :max_attempts
-    order by reserved_at limit :limit for no key update skip locked)
+    where state = 'unknown' and resend and not unwanted and not_before <= :at and expires_at > :at
+      and attempts < :max_attempts
+    order by not_before limit :limit for no key update skip locked)
 returning customer_id, message_id;
 
--- name: states
-select state, count(*) as messages from messages group by state order by state;
+-- name: open_states
+-- How many messages are under way; what has ended is not counted, it only grows.
+select state, count(*) as messages from messages
+where state in ('pending', 'retry_wait', 'claimed', 'sending')
+group by state;

@@ -23,6 +23,11 @@ select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, flo
        metadata
 from geofences order by geofence_id;
 
+-- name: geofence
+select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, valid_from, valid_until,
+       metadata
+from geofences where geofence_id = :geofence_id;
+
 -- name: save_geofences
 -- `more` holds the lists: an array of arrays would become one of two dimensions.
 insert into geofences (geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons,
@@ -54,6 +59,22 @@ select campaign_id, version, state, body, updated_at from campaigns order by cam
 
 -- name: campaign
 select campaign_id, version, state, body, updated_at from campaigns where campaign_id = :campaign_id;
+
+-- name: set_campaign_state
+update campaigns
+set state = :state::text, body = jsonb_set(body, '{state}', to_jsonb(:state::text)), version = version + 1,
+    updated_at = :at
+where campaign_id = :campaign_id
+returning campaign_id, version, state, body;
+
+-- name: cancel_of_campaign
+-- L4. A paused campaign falls silent at once, with what waits, too.
+update messages set state = 'cancelled', failure = 'campaign_paused', finished_at = :at, claim_id = null,
+                    lease_until = null
+where (customer_id, message_id) in (
+    select customer_id, message_id from messages
+    where campaign_id = :campaign_id and state in ('pending', 'retry_wait', 'claimed')
+    order by customer_id, message_id for no key update);
 
 -- name: save_campaign
 insert into campaigns (campaign_id, version, state, body, updated_at)

@@ -7,27 +7,34 @@ order by customer_id
 for no key update skip locked;
 
 -- name: customers_waiting
--- Whoever has a transition that nobody could decide yet, or a campaign whose wait is over.
+-- Whoever has a transition that nobody could decide yet, or campaigns whose wait is over.
 select customer_id from transitions where engaged_at is null
 union
 select customer_id from deferred where due_at <= :at
+order by customer_id
 limit :limit;
 
 -- name: undecided
--- In the order in which they happened: what was just found, what an earlier batch left behind (campaign_id is null),
--- and single campaigns whose wait is over.
+-- In the order in which they happened: what was just found and what an earlier batch left behind (waited_for is null),
+-- and transitions with campaigns whose wait is over.
+with looked_at as (
+    select customer_id, transition_id, null::text[] as waited_for
+    from transitions
+    where customer_id = any(:customer_ids::text[]) and engaged_at is null
+    union all
+    select customer_id, transition_id, array_agg(campaign_id)
+    from deferred
+    where customer_id = any(:customer_ids::text[]) and due_at <= :at
+    group by customer_id, transition_id
+)
 select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
-       t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, x.campaign_id, d.timezone as device_timezone,
+       t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, l.waited_for, d.timezone as device_timezone,
        coalesce(d.os_location_permission, 'unknown') as os_location_permission,
        (d.push_token is not null or d.fid is not null) as push_reachable
-from transitions t
-left join deferred x on x.customer_id = t.customer_id and x.transition_id = t.transition_id and x.due_at <= :at
+from looked_at l
+join transitions t on t.customer_id = l.customer_id and t.transition_id = l.transition_id
 left join devices d on d.customer_id = t.customer_id and d.device_id = t.device_id
-where t.customer_id = any(:customer_ids::text[])
-  and (t.engaged_at is null
-       or (t.customer_id, t.transition_id) in (select customer_id, transition_id from deferred
-                                               where customer_id = any(:customer_ids::text[]) and due_at <= :at))
-order by t.customer_id, t.at, t.seq, x.campaign_id;
+order by t.customer_id, t.at, t.seq;
 
 -- name: preferences
 select customer_id, body from preferences where customer_id = any(:customer_ids::text[]);
@@ -40,15 +47,24 @@ where customer_id = any(:customer_ids::text[])
 order by customer_id, purpose, consent_id desc;
 
 -- name: events
-select customer_id, type, occurred_at, product_id, category, store_id
-from events
-where customer_id = any(:customer_ids::text[]) and occurred_at > :since and occurred_at <= :at
-order by customer_id, occurred_at desc;
+-- Of the categories that campaigns ask about, and at most so many a customer, the newest.
+select e.customer_id, e.type, e.occurred_at, e.product_id, e.category, e.store_id
+from unnest(:customer_ids::text[]) as c (customer_id)
+cross join lateral (
+    select * from events
+    where customer_id = c.customer_id and occurred_at > :since and occurred_at <= :at
+      and category = any(:categories::text[])
+    order by occurred_at desc
+    limit :limit
+) e
+order by e.customer_id, e.occurred_at desc;
 
 -- name: slots
 -- Every message of the window, and every one of these visits, in any state: the rows are the cap slots.
-select customer_id, message_id, campaign_id, topic, state, reserved_at, expires_at, accepted_at, store_id,
-       geofence_id, visit_id
+select customer_id, message_id, campaign_id, topic, reserved_at, expires_at, accepted_at, store_id, geofence_id,
+       visit_id,
+       -- What may have reached her holds its slot, whatever became of later attempts.
+       case when in_doubt and state <> 'accepted' then 'unknown' else state end as state
 from messages
 where customer_id = any(:customer_ids::text[]) and (reserved_at > :since or visit_id = any(:visit_ids::text[]))
 order by customer_id, reserved_at desc;

@@ -35,6 +35,12 @@ insert into api_keys (key_id, name, role, key_hash, created_at) values (:key_id,
 -- name: key
 select key_id, name, role, last_used_at from api_keys where key_hash = :key_hash and revoked_at is null;
 
+-- name: keys
+select key_id, name, role, created_at, last_used_at, revoked_at from api_keys order by created_at, key_id;
+
+-- name: revoke_key
+update api_keys set revoked_at = :at where key_id = :key_id and revoked_at is null returning name;
+
 -- name: touch_key
 -- At most once a minute a key, so that a busy key costs no write a call.
 update api_keys set last_used_at = :at
@@ -46,7 +52,8 @@ values (:at, :actor, :action, :customer_id, :subject, :reason);
 
 -- name: claim_slot
 -- L0, committed alone: the first process to ask runs the slot.
-insert into timers (name, last_slot) values (:name, :slot)
+insert into timers (name, last_slot)
+values (:name, to_timestamp(floor(extract(epoch from clock_timestamp()) / :seconds::float8) * :seconds::float8))
 on conflict (name) do update set last_slot = excluded.last_slot where timers.last_slot < excluded.last_slot
 returning name;
 
@@ -66,4 +73,6 @@ where (customer_id, visit_id) in (
     order by customer_id, visit_id for no key update skip locked);
 
 -- name: delete_old_receipts
-delete from ping_receipts where received_at < :before;
+-- A slice at a time: one statement for a long backlog would not end in time.
+delete from ping_receipts where ctid = any(array(
+    select ctid from ping_receipts where received_at < :before limit :limit));

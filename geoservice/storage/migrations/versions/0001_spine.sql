@@ -226,7 +226,9 @@ create table deferred (
 );
 create index deferred_due on deferred (due_at);
 
--- A message row is its own cap slot: it counts from its reservation until 24 hours after acceptance.
+-- A message row is its own cap slot: it counts from its reservation until 24 hours after acceptance. `in_doubt` says
+-- that the provider may have taken it once: its slot is never given back. `unwanted` says that she opted out while a
+-- call was under way: it is not begun again.
 create table messages (
     customer_id          text not null references customers on delete cascade,
     message_id           text not null,
@@ -242,6 +244,8 @@ create table messages (
     payload              jsonb not null,
     why                  jsonb not null,
     resend               boolean not null default false,
+    in_doubt             boolean not null default false,
+    unwanted             boolean not null default false,
     state                text not null default 'pending',
     reserved_at          timestamptz not null,
     not_before           timestamptz not null,
@@ -258,9 +262,11 @@ create table messages (
 );
 -- One visit and one campaign give at most one message; one that definitely did not go out does not count.
 create unique index messages_one_a_visit on messages (customer_id, campaign_id, visit_id)
-    where visit_id is not null and state not in ('failed', 'expired', 'cancelled');
+    where visit_id is not null and (in_doubt or state not in ('failed', 'expired', 'cancelled'));
 create index messages_of_customer on messages (customer_id, reserved_at desc);
+create index messages_open on messages (campaign_id) where state in ('pending', 'claimed', 'retry_wait');
 create index messages_due on messages (not_before) where state in ('pending', 'retry_wait');
+create index messages_unknown on messages (not_before) where state = 'unknown' and resend;
 create index messages_claimed on messages (claim_id) where claim_id is not null;
 create index messages_leased on messages (lease_until) where state in ('claimed', 'sending');
 

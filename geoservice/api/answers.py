@@ -1,0 +1,357 @@
+"""What the service answers, as types: the OpenAPI document is made of them, and tests hold the answers to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from geoservice.api.schemas import QuietHoursBody
+from geoservice.decisions.campaigns import CampaignSpec
+from geoservice.decisions.decide import Outcome
+from geoservice.decisions.reasons import Gate
+from geoservice.geofencing.presence import PresenceState
+from geoservice.vocabulary import Channel, GeofenceKind, Ignored, MessageState, Purpose, Source, TransitionKind
+
+
+class ErrorPlace(Struct, omit_defaults=True):
+    """One thing that is wrong in a body: where, which rule, in words."""
+
+    path: str
+    code: str
+    message: str
+    feature: str | None = None
+
+
+class Problem(Struct, omit_defaults=True):
+    """An error (RFC 9457). ``code`` is stable; the sentences may change."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[ErrorPlace] = []
+
+
+class IgnoredItem(Struct):
+    """An item that was well-formed and changed nothing."""
+
+    index: int
+    reason: Ignored
+
+
+class RejectedItem(Struct):
+    """An item that breaks a rule; the others were taken."""
+
+    index: int
+    path: str
+    code: str
+    message: str
+
+
+class PingsAnswer(Struct):
+    """accepted + duplicates + ignored + rejected are the items that were sent."""
+
+    accepted: int
+    duplicates: int
+    ignored: list[IgnoredItem]
+    rejected: list[RejectedItem]
+
+
+class EventsAnswer(Struct):
+    """accepted + duplicates + rejected are the events that were sent."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedItem]
+
+
+class DeviceAnswer(Struct):
+    """A registered phone."""
+
+    device_id: str
+    registered: bool
+
+
+class PresenceItem(Struct):
+    """One phone at one geofence, by name."""
+
+    device_id: str
+    geofence_id: str
+    name: str | None
+    kind: GeofenceKind | None
+    state: PresenceState
+
+
+class PresenceAnswer(Struct):
+    """Where the service believes the customer's phones are."""
+
+    items: list[PresenceItem]
+
+
+class ConsentItem(Struct, omit_defaults=True):
+    """The record in force for one purpose."""
+
+    purpose: Purpose
+    granted: bool
+    notice_version: str | None = None
+    language: str | None = None
+    source: str | None = None
+    os_permission: str | None = None
+    recorded_at: datetime | None = None
+
+
+class ConsentsAnswer(Struct):
+    """Every purpose; one that was never answered is not granted."""
+
+    items: list[ConsentItem]
+
+
+class ConsentChanged(Struct):
+    """A consent as it holds now; message ids that the change cancelled, and that may be with the provider already."""
+
+    purpose: Purpose
+    granted: bool
+    notice_version: str
+    recorded_at: datetime
+    cancelled: list[str]
+    in_flight: list[str]
+
+
+class PreferencesAnswer(Struct):
+    """The settings in force; null means the retailer's default."""
+
+    topics: dict[str, bool]
+    channels: dict[Channel, bool]
+    quiet_hours: QuietHoursBody | None
+    daily_cap: int | None
+    comfort_level: int
+    snooze_until: datetime | None
+    timezone: str | None
+
+
+class PreferencesChanged(PreferencesAnswer):
+    """The settings as they hold now, and the message ids that the change cancelled or came too late for."""
+
+    cancelled: list[str]
+    in_flight: list[str]
+
+
+class ConsentUsed(Struct):
+    """A consent that a message rests on."""
+
+    purpose: Purpose
+    since: datetime
+    notice_version: str
+
+
+class WhyAnswer(Struct):
+    """Why you got this, in plain words."""
+
+    summary: str
+    data_used: list[str]
+    consents: list[ConsentUsed]
+    how_to_change: str
+
+
+class MessageAnswer(Struct):
+    """A message to the customer."""
+
+    id: str
+    campaign_id: str
+    topic: str
+    channel: Channel
+    state: MessageState
+    at: datetime
+    accepted_at: datetime | None
+    expires_at: datetime
+    store_id: str | None
+    title: str
+    body: str
+    deep_link: str | None
+    image_url: str | None
+    why: WhyAnswer
+
+
+class MessagesAnswer(Struct, omit_defaults=True):
+    """Messages, newest first; ``next`` is ``before`` of the following page."""
+
+    items: list[MessageAnswer]
+    next: str | None = None
+
+
+class StoreAnswer(Struct, omit_defaults=True):
+    """A store."""
+
+    id: str
+    name: str
+    lat: float
+    lon: float
+    timezone: str
+    opening_hours: str | None = None
+    address: str | None = None
+
+
+class StoresAnswer(Struct):
+    """Every store."""
+
+    items: list[StoreAnswer]
+
+
+class ChangedIds(Struct):
+    """The first ids of each kind of change."""
+
+    created: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
+class ImportAnswer(Struct, omit_defaults=True):
+    """What an upload did, or would do."""
+
+    version: int
+    created: int
+    changed: int
+    unchanged: int
+    removed: int
+    ids: ChangedIds
+    warnings: list[ErrorPlace]
+    dry_run: bool = False
+
+
+class Feature(Struct):
+    """A GeoJSON Feature (RFC 7946)."""
+
+    type: str
+    id: str
+    geometry: dict[str, Any]
+    properties: dict[str, Any]
+
+
+class FeatureCollection(Struct):
+    """A GeoJSON FeatureCollection (RFC 7946)."""
+
+    type: str
+    features: list[Feature]
+
+
+class VersionItem(Struct):
+    """One publication of geofences, and how many it changed."""
+
+    version: int
+    published_at: datetime
+    actor: str
+    summary: dict[str, int]
+
+
+class VersionsAnswer(Struct):
+    """Publications of geofences, newest first."""
+
+    items: list[VersionItem]
+
+
+class CampaignAnswer(CampaignSpec, frozen=True, kw_only=True):
+    """A campaign in its newest version."""
+
+    id: str
+    version: int
+
+
+class CampaignsAnswer(Struct):
+    """Every campaign."""
+
+    items: list[CampaignAnswer]
+
+
+class CustomerAnswer(Struct):
+    """What the shop knows was stored."""
+
+    id: str
+    stored: bool
+
+
+class TransitionItem(Struct, omit_defaults=True):
+    """A phone and a geofence; ids of persons only for whoever asked for one customer."""
+
+    id: str
+    geofence_id: str
+    kind: TransitionKind
+    at: datetime
+    confidence: float
+    source: Source
+    late: bool
+    initial: bool
+    assumed: bool
+    undecided: bool
+    customer_id: str | None = None
+    device_id: str | None = None
+    visit_id: str | None = None
+
+
+class TransitionsAnswer(Struct, omit_defaults=True):
+    """Transitions as they were stored; ``next`` is ``after`` of the following page."""
+
+    items: list[TransitionItem]
+    next: str | None = None
+
+
+class CheckAnswer(Struct):
+    """One gate's result, with the facts that it used."""
+
+    gate: Gate
+    passed: bool
+    reason: str | None
+    facts: dict[str, Any]
+
+
+class DecisionAnswer(Struct, omit_defaults=True):
+    """What one campaign did about one transition, with every check."""
+
+    id: str
+    transition_id: str
+    campaign_id: str
+    campaign_version: int
+    geofence_id: str
+    outcome: Outcome
+    reason: str | None
+    checks: list[CheckAnswer]
+    at: datetime
+    sentence: str | None = None
+    customer_id: str | None = None
+    store_id: str | None = None
+    visit_id: str | None = None
+    message_id: str | None = None
+    message_state: MessageState | None = None
+    payload: dict[str, Any] | None = None
+    why: WhyAnswer | None = None
+    failure: str | None = None
+    provider_message_id: str | None = None
+
+
+class DecisionsAnswer(Struct, omit_defaults=True):
+    """Decisions as they were taken; ``next`` is ``after`` of the following page."""
+
+    items: list[DecisionAnswer]
+    next: str | None = None
+
+
+class HealthAnswer(Struct):
+    """The process is alive."""
+
+    status: str
+
+
+class ReadyAnswer(Struct):
+    """Whether requests can be served; what is missing, in sentences."""
+
+    ready: bool
+    checks: dict[str, bool]
+    missing: list[str]
+
+
+class ClockAnswer(Struct):
+    """The business time."""
+
+    now: datetime

@@ -1,0 +1,141 @@
+"""The OpenAPI 3.1 document, made from the route table and the types that check requests."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from geoservice import __version__
+from geoservice.api.answers import Problem
+from geoservice.api.routing import Route
+
+_REF: Final = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+_PROBLEMS: Final = {
+    400: "The body cannot be read.",
+    401: "No credentials, or ones that do not hold.",
+    403: "Not allowed with these credentials.",
+    404: "No such thing, or not the caller's.",
+    409: "Clashes with what is there.",
+    413: "More than this route takes.",
+    415: "A content type that this route does not read.",
+    422: "Well-formed, but against a rule; `errors` says where.",
+    503: "Not now; Retry-After says when.",
+}
+_PATTERNS: Final = {
+    "id": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[A-Za-z0-9._:\-|@]+$"},
+    "purpose": {"type": "string"},
+}
+
+
+def document(routes: Sequence[Route], title: str = "geoservice") -> dict[str, Any]:
+    """Describe these routes; every answer that they can give is in it."""
+    types = [kind for route in routes for kind in (route.body, route.query, route.answer) if kind is not None]
+    schemas, components = msgspec.json.schema_components([*types, Problem], ref_template=_REF)
+    by_type = dict(zip([*types, Problem], schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "version": __version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Location-triggered push notifications: helpful at the right place and moment, silent "
+            "otherwise. Errors are problem documents (RFC 9457) with a stable `code`.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "customer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+            },
+        },
+    }
+
+
+def _operation(route: Route, schemas: dict[Any, dict[str, Any]], components: dict[str, Any]) -> dict[str, Any]:
+    summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n\n")
+    operation: dict[str, Any] = {
+        "operationId": route.handler.__name__,
+        "summary": summary.rstrip("."),
+        "tags": [_tag(route)],
+        "responses": _responses(route, schemas),
+        "security": _security(route),
+    }
+    if description:
+        operation["description"] = description
+    if parameters := [*_path_parameters(route), *_query_parameters(route, schemas, components)]:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas[route.body]}},
+        }
+    return operation
+
+
+def _tag(route: Route) -> str:
+    if route.roles is None:
+        return "app and customer"
+    return "store operations and servers" if route.roles else "service"
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.roles is None:
+        return [{"customer": []}]
+    return [{"key": sorted(role.value for role in route.roles)}] if route.roles else []
+
+
+def _responses(route: Route, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    content = {} if route.answer is None else {"content": {route.answer_type: {"schema": schemas[route.answer]}}}
+    good = {str(route.status): {"description": "Done.", **content}}
+    for status in sorted(_statuses(route)):
+        good[str(status)] = {
+            "description": _PROBLEMS[status],
+            "content": {"application/problem+json": {"schema": schemas[Problem]}},
+        }
+    return good
+
+
+def _statuses(route: Route) -> Iterable[int]:
+    found = set(route.refuses) | {503}
+    if route.roles is None or route.roles:
+        found.add(401)
+    if route.roles:
+        found.add(403)
+    if "{" in route.path:
+        found.add(404)
+    if route.body is not None:
+        found |= {400, 413, 415, 422}
+    if route.query is not None:
+        found.add(422)
+    return found
+
+
+def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
+    for name in _PARAMETER.findall(route.path):
+        yield {"name": name, "in": "path", "required": True, "schema": _PATTERNS.get(name, {"type": "string"})}
+
+
+def _query_parameters(
+    route: Route, schemas: dict[Any, dict[str, Any]], components: dict[str, Any]
+) -> Iterable[dict[str, Any]]:
+    if route.query is None:
+        return
+    name = schemas[route.query]["$ref"].rpartition("/")[2]
+    schema = components[name]
+    for parameter, its_schema in schema["properties"].items():
+        yield {
+            "name": parameter,
+            "in": "query",
+            "required": parameter in schema.get("required", ()),
+            "schema": its_schema,
+        }
