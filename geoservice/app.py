@@ -25,7 +25,6 @@ from geoservice.push.recorder import RecorderSender
 from geoservice.storage.database import UNREACHABLE, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres
 from geoservice.storage.migrate import migrate
-from geoservice.telemetry.metrics import INGEST_QUEUE
 from geoservice.timers import Timers
 from geoservice.workflows import upkeep
 from geoservice.workflows.deliver import Deliver
@@ -47,8 +46,9 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
 class App:
     """A running service: ``async with App(settings) as app`` starts it and stops it in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, share_port: bool = False) -> None:
         self.settings = settings
+        self._share_port = share_port
         self.clock: Clock = SteerableClock() if settings.clock == "steerable" else SystemClock()
         self.address: tuple[str, int] = (settings.host, settings.port)
         self.failed = asyncio.Event()
@@ -78,7 +78,6 @@ class App:
         database = await self._open_database()
         directory = self.directory = Directory(database, _retailer(settings))
         queues = [LocalQueue(max(1, settings.ingest_queue_items // LANES)) for _ in range(LANES)]
-        INGEST_QUEUE.set_function(lambda: sum(queue.items for queue in queues))
         ingest = Ingest(database, directory, self.clock, queues)
         deliver = Deliver(database, push, self.clock)
         await _load_if_possible(directory)
@@ -141,7 +140,7 @@ class App:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self.settings.host, self.settings.port, reuse_port=False)
+        site = web.TCPSite(runner, self.settings.host, self.settings.port, reuse_port=self._share_port or None)
         await site.start()
         self.address = runner.addresses[0][:2]
         _log.info("serving", url=self.url)

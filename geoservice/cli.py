@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default: GEOSERVICE_HOST)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: GEOSERVICE_PORT)")
 
+    serve.add_argument("--processes", type=_positive, default=1, metavar="N", help="run N processes on the same port")
+    serve.add_argument("--share-port", action="store_true", help=argparse.SUPPRESS)
+
     demo = _command(commands, "demo", _demo, "play the shoe story against a fresh service, then keep serving")
     demo.add_argument("--once", action="store_true", help="end after the story")
     demo.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
@@ -119,6 +122,13 @@ def _customer_id(text: str) -> str:
         raise argparse.ArgumentTypeError("customer ids have 1 to 128 characters from A-Za-z0-9._:-|@") from None
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 64:
+        raise argparse.ArgumentTypeError("a number from 1 to 64")
+    return number
+
+
 def _settings() -> Settings:
     return load_settings(os.environ)
 
@@ -141,17 +151,35 @@ def _serve(arguments: argparse.Namespace) -> int:
         given = {name: str(value) for name, value in overrides.items() if value is not None}
         settings = load_settings({**os.environ, **given})
     configure_logs(settings.log_format)
-    return uvloop.run(run_until_told(settings))
+    if arguments.processes > 1:
+        return uvloop.run(_run_fleet(settings, arguments.processes))
+    return uvloop.run(run_until_told(settings, share_port=arguments.share_port))
 
 
-async def run_until_told(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend."""
-    from geoservice.app import App  # noqa: PLC0415 - the other commands start three times as fast without it
-
+def _told() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    async with App(settings) as app:
+    return told
+
+
+async def _run_fleet(settings: Settings, count: int) -> int:
+    from geoservice.fleet import Fleet  # noqa: PLC0415 - brings the migrations with it
+
+    told = _told()
+    async with Fleet(settings, count) as fleet:
+        _out.print(f"geoservice {__version__} serves {fleet.url} with {count} processes", soft_wrap=True)
+        await told.wait()
+    return 0
+
+
+async def run_until_told(settings: Settings, *, share_port: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend."""
+    from geoservice.app import App  # noqa: PLC0415 - the other commands start three times as fast without it
+
+    told = _told()
+    async with App(settings, share_port=share_port) as app:
         _out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)
         waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(app.failed.wait())]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -68,6 +68,8 @@ async def patch_preferences(call: Call) -> web.Response:
     if isinstance(body.timezone, str):
         refuse_unknown_zone(body.timezone)
     patch: dict[str, Any] = msgspec.to_builtins(body)
+    if quiet := patch.get("quiet_hours"):
+        patch["quiet_hours"] = {end: f"{local}:00" for end, local in quiet.items()}  # times of day have seconds
     preferences, version, withdrawn = await customers.change_preferences(
         call.services.database, call.customer_id, patch, call.services.clock.now()
     )

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 import msgspec
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from geoservice.api import answers, schemas
 from geoservice.api.openapi import document
@@ -16,7 +16,7 @@ from geoservice.clock import SteerableClock
 from geoservice.errors import NotFound, Unavailable
 from geoservice.storage.database import UNREACHABLE
 from geoservice.storage.migrate import is_migrated
-from geoservice.telemetry.metrics import CATALOGUE, REGISTRY
+from geoservice.telemetry.metrics import CATALOGUE, exposition
 from geoservice.vocabulary import Instant, Role
 
 PUBLIC: Final[frozenset[Role]] = frozenset()
@@ -64,7 +64,7 @@ _MISSING: Final = {
 async def get_metrics(call: Call) -> web.Response:
     """Give the metrics in Prometheus' text format."""
     CATALOGUE.set(len(call.services.directory.snapshot.catalogue.fences))
-    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def get_openapi(call: Call) -> web.Response:

@@ -228,15 +228,14 @@ def _pieces(fixes: Sequence[Fix], cuts: Sequence[float]) -> list[Sequence[Fix]]:
 
 def _join(pieces: Sequence[tuple[DeviceTrack, list[Transition]]]) -> tuple[DeviceTrack, list[Transition]]:
     """One device's answer: over a cut only its clock, and when it was fast, are remembered."""
-    joined, transitions = pieces[0]
-    for track, more in pieces[1:]:
+    joined, _ = pieces[0]
+    for track, _ in pieces[1:]:
         joined = msgspec.structs.replace(
             track,
             newest_at=joined.newest_at if track.newest_at is None else track.newest_at,
             fast_at=joined.fast_at if track.fast_at is None else track.fast_at,
         )
-        transitions = [*transitions, *more]
-    return joined, transitions
+    return joined, [transition for _, transitions in pieces for transition in transitions]
 
 
 def _advance(catalogue: Catalogue, work: Work, late_before: float) -> list[tuple[DeviceTrack, list[Transition]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import asyncpg
@@ -93,12 +93,29 @@ class Database:
         self.pool = pool
         self._dsn = dsn
 
-    async def connect_apart(self) -> asyncpg.Connection:
-        """Open a connection outside the pool, for LISTEN; the caller closes it."""
+    async def listen(self, channel: str, callback: Callable[..., None]) -> asyncpg.Connection:
+        """Open a connection outside the pool that calls back at every notice; the caller terminates it."""
+        opening = asyncio.ensure_future(self._open_listener(channel, callback))
         try:
-            return await asyncpg.connect(self._dsn, server_settings={"application_name": "geoservice listen"})
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # asyncpg leaves the socket of a half-made connection open, so this one is made and then ended.
+            with suppress(Exception):
+                (await opening).terminate()
+            raise
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             raise NotReady("The database is away; try again shortly.") from error
+
+    async def _open_listener(self, channel: str, callback: Callable[..., None]) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            self._dsn, timeout=10, server_settings={"application_name": "geoservice listen"}
+        )
+        try:
+            await connection.add_listener(channel, callback)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:

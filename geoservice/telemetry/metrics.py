@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
@@ -29,7 +30,12 @@ INGEST_STAGE: Final = Histogram(
     buckets=_FAST_S,
     registry=REGISTRY,
 )
-INGEST_QUEUE: Final = Gauge("geoservice_ingest_queue_items", "Pings that wait for a micro-batch.", registry=REGISTRY)
+INGEST_QUEUE: Final = Gauge(
+    "geoservice_ingest_queue_items",
+    "Pings that wait for the micro-batch after the one that was taken last.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
 TRANSITIONS: Final = Counter(
     "geoservice_transitions", "Transitions by kind: enter, exit and so on.", ["kind"], registry=REGISTRY
 )
@@ -53,5 +59,22 @@ PUSHES: Final = Counter(
 PUSH_SECONDS: Final = Histogram(
     "geoservice_push_seconds", "Time of one call to the push provider.", buckets=_FAST_S, registry=REGISTRY
 )
-MESSAGES: Final = Gauge("geoservice_messages", "Messages in the database by state.", ["state"], registry=REGISTRY)
-CATALOGUE: Final = Gauge("geoservice_geofences", "Geofences in the running matcher.", registry=REGISTRY)
+MESSAGES: Final = Gauge(
+    "geoservice_messages",
+    "Messages under way by state: pending, claimed, sending, retry_wait.",
+    ["state"],
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+CATALOGUE: Final = Gauge(
+    "geoservice_geofences", "Geofences in the running matcher.", registry=REGISTRY, multiprocess_mode="livemax"
+)
+
+
+def exposition() -> bytes:
+    """Write the metrics in Prometheus' text format; of all processes that share the port, if there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    together = CollectorRegistry()
+    multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return generate_latest(together)

@@ -133,7 +133,9 @@ async def remove_device(database: Database, key: tuple[str, str], at: datetime) 
 
     async def work(connection: Connection) -> None:
         await _lock(connection, customer_id)
-        await _sql.leave_visits_with_device.run(connection, customer_id=customer_id, device_id=device_id, at=at)
+        await _sql.leave_visits_with_device.run(
+            connection, customer_id=customer_id, device_id=device_id, still_in=[], at=at
+        )
         await _sql.cancel_of_device.run(
             connection, customer_id=customer_id, device_id=device_id, failure="signed_out", at=at
         )

@@ -70,8 +70,7 @@ class Deliver:
                 self._woken.clear()
                 try:
                     if listener is None or listener.is_closed():
-                        listener = await self._database.connect_apart()
-                        await listener.add_listener(CHANNEL, self.wake)
+                        listener = await self._database.listen(CHANNEL, self.wake)
                     busy = await self.send_due()
                 except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
                     _log.warning("delivery_paused", error=type(error).__name__)

@@ -114,7 +114,7 @@ class Directory:
             while True:
                 try:
                     if listener is None or listener.is_closed():
-                        listener = await self._listen()
+                        listener = await self._database.listen(CHANNEL, self.notice)
                     await self.reload()
                 except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
                     _log.warning("directory_not_reloaded", error=type(error).__name__)
@@ -127,11 +127,6 @@ class Directory:
         finally:
             if listener is not None:
                 listener.terminate()
-
-    async def _listen(self) -> asyncpg.Connection:
-        connection = await self._database.connect_apart()
-        await connection.add_listener(CHANNEL, self.notice)
-        return connection
 
 
 async def load_stores(connection: Connection) -> dict[str, Store]:

@@ -28,7 +28,7 @@ from geoservice.geofencing.presence import DeviceTrack
 from geoservice.geofencing.screening import Indexed, Screened, screen, stale
 from geoservice.storage.database import TRANSIENT, UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
-from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_STAGE, TRANSITIONS
+from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE, TRANSITIONS
 from geoservice.vocabulary import Ignored, Transition
 from geoservice.workflows.customers import add_device
 from geoservice.workflows.directory import Directory, Snapshot
@@ -95,6 +95,11 @@ class IngestQueue(Protocol):
         """Wait for something, then take about as many items as asked for."""
         ...
 
+    @property
+    def items(self) -> int:
+        """How many pings wait."""
+        ...
+
 
 class LocalQueue:
     """A bounded queue in this process; what is on it has not been answered, so nothing is lost with it."""
@@ -107,7 +112,8 @@ class LocalQueue:
 
     def put(self, submission: Submission) -> None:
         """Add at the end; raises Overloaded when full."""
-        if self.items + len(submission.fixes) > self._capacity:
+        # An empty queue takes any legal request, however small its capacity.
+        if self.items and self.items + len(submission.fixes) > self._capacity:
             raise Overloaded("More pings are waiting than can be stored soon; try again shortly.")
         self._waiting.append(submission)
         self.items += len(submission.fixes)
@@ -144,8 +150,13 @@ class _Device:
     recent_keys: bytes
     track: DeviceTrack
     screened: list[tuple[Submission, Screened]] = field(default_factory=list)
-    forgotten: bool = False
-    """The track was erased, which has to be stored even if nothing else is."""
+    cuts: list[float] = field(default_factory=list)
+    """When (epoch seconds) it was in a sensitive place: presence ends there without a word."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything new to store."""
+        return bool(self.kept or self.cuts)
 
     @property
     def kept(self) -> list[Screened]:
@@ -197,6 +208,7 @@ class Ingest:
                 # Under load: whoever was just answered asks again at once, and shares the next batch's cost.
                 await asyncio.sleep(LINGER_S)
             batch = await queue.take(BATCH_ITEMS)
+            INGEST_QUEUE.set(sum(lane.items for lane in self._queues))
             skipped = await self._process(batch)
             if skipped:
                 self._put_back(queue, skipped)
@@ -279,9 +291,10 @@ class Ingest:
             with INGEST_STAGE.labels("decide").time():
                 await self._decide(connection, snapshot, devices, transitions, at)
         for (customer_id, device_id), device in devices.items():
-            if device.forgotten:  # L3, after the customers that deciding locked
+            if device.cuts:  # L3, after the customers that deciding locked
+                still_in = [f"{device_id} {presence.geofence_id}" for presence in device.track.presences]
                 await _visits.leave_visits_with_device.run(
-                    connection, customer_id=customer_id, device_id=device_id, at=at
+                    connection, customer_id=customer_id, device_id=device_id, still_in=still_in, at=at
                 )
         return receipts, unknown
 
@@ -361,17 +374,17 @@ async def _known_keys(
 def _in_sensitive_places(
     snapshot: Snapshot, batch: Sequence[Submission], devices: dict[DeviceKey, _Device]
 ) -> dict[Submission, set[int]]:
-    """Name the fixes, by index, that may be in a sensitive place; presence of their devices ends without a word."""
+    """Name the fixes, by index, that may be in a sensitive place."""
     if not snapshot.catalogue.sensitive.any():
         return {}
-    items = [(submission, index, fix) for submission in batch for index, fix in submission.fixes]
+    allowed = [s for s in batch if s.key in devices and devices[s.key].allowed]
+    items = [(submission, index, fix) for submission in allowed for index, fix in submission.fixes]
+    if not items:
+        return {}
     places = np.array([(fix.lon, fix.lat, fix.accuracy_m) for _, _, fix in items])
     found: dict[Submission, set[int]] = {}
     for at in np.flatnonzero(snapshot.catalogue.near_sensitive(*places.T)):
         submission, index, _ = items[at]
-        device = devices.get(submission.key)
-        if device is not None and device.allowed:
-            device.track, device.forgotten = DeviceTrack(), True
         found.setdefault(submission, set()).add(index)
     return found
 
@@ -394,6 +407,7 @@ def _screen(
             continue
         known_keys = known.setdefault(submission.key, set())
         dropped = sensitive.get(submission, set())
+        device.cuts += _cuts(submission, dropped, device.newest_at)
         screened = screen(
             [item for item in submission.fixes if item[0] not in dropped] if dropped else submission.fixes,
             newest_at=device.newest_at,
@@ -412,10 +426,20 @@ def _screen(
     return receipts
 
 
+def _cuts(submission: Submission, dropped: set[int], newest_at: datetime | None) -> list[float]:
+    """The instants of dropped fixes that are news; an old one, sent again, ends nothing."""
+    return [
+        fix.recorded_at.timestamp()
+        for index, fix in submission.fixes
+        if index in dropped and not fix.mock and (newest_at is None or fix.recorded_at > newest_at)
+    ]
+
+
 def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -> list[tuple[DeviceKey, Transition]]:
-    moving = [(key, device) for key, device in devices.items() if device.kept]
+    moving = [(key, device) for key, device in devices.items() if device.changed]
     work = [(device.track, [fix for s in device.kept for fix in s.kept]) for _, device in moving]
-    steps = presence.advance(snapshot.catalogue, work, (at - FRESH_FOR).timestamp())
+    cuts = [device.cuts for _, device in moving]
+    steps = presence.advance(snapshot.catalogue, work, (at - FRESH_FOR).timestamp(), cuts)
     transitions: list[tuple[DeviceKey, Transition]] = []
     for (key, device), (track, moved) in zip(moving, steps, strict=True):
         device.track = track
@@ -424,7 +448,7 @@ def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -
 
 
 async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: datetime) -> None:
-    changed = [(key, device) for key, device in devices.items() if device.kept or device.forgotten]
+    changed = [(key, device) for key, device in devices.items() if device.changed]
     if not changed:
         return
     receipts = [(key, screened) for key, device in changed for screened in device.kept]

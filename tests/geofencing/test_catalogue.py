@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -229,6 +230,78 @@ def test_an_empty_catalogue_matches_nothing():
     """Before the first upload nothing is anywhere."""
     fixes, fences = catalogue().match(np.array([4.0]), np.array([52.0]))
     assert fixes.size == fences.size == 0
+
+
+def clinic(lon, lat, radius_m=50.0, geofence_id="clinic"):
+    return Geofence(
+        geofence_id=geofence_id,
+        name="x",
+        kind=GeofenceKind.SENSITIVE,
+        geometry=shapely.Point(lon, lat),
+        radius_m=radius_m,
+    )
+
+
+def near_sensitive(of, *fixes):
+    return of.near_sensitive(*np.array(fixes, dtype=np.float64).T).tolist()
+
+
+SHOPS = [circle(4.0 + k / 1_000, 52.0, 50.0, f"shop-{k}") for k in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("off_m", "accuracy_m", "near"),
+    [
+        pytest.param(0, 10, True, id="A fix in the place is near."),
+        pytest.param(650, 10, True, id="So is one whose disc touches its buffer of 609.6 m."),
+        pytest.param(680, 10, False, id="One beyond the buffer is not."),
+        pytest.param(680, 30, True, id="The less exact a fix, the farther it reaches."),
+        pytest.param(5_600, 5_000, True, id="A disc of 5 km is still measured."),
+        pytest.param(5_700, 5_000, False, id="... to the metre."),
+        pytest.param(30_000, 40_000, True, id="A disc of 40 km touches what it holds."),
+        pytest.param(60_000, 40_000, False, id="It does not touch what is far beyond."),
+        pytest.param(900_000, 1_000_000, True, id="A disc of 1,000 km is a large one."),
+    ],
+)
+def test_fixes_near_sensitive_places_are_known(off_m, accuracy_m, near):
+    """A disc that may touch a sensitive place or its buffer is named; other fences do not matter."""
+    of = catalogue(*SHOPS, clinic(4.0, 52.0))
+    north = 52.0 + off_m / 111_270.0
+    assert near_sensitive(of, (4.0, north, accuracy_m), (40.0, 10.0, 5.0)) == [near, False]
+    assert near_sensitive(catalogue(*SHOPS), (4.0, north, accuracy_m)) == [False]
+
+
+def test_a_large_disc_is_taken_for_its_box():
+    """Beyond 10 km, and among many places, the corners of the disc's box count as well; that errs for privacy."""
+    corner = (4.0 + 0.9 * 50_000 / 68_500, 52.0 + 0.9 * 50_000 / 111_270)
+    of = catalogue(clinic(*corner))
+    assert near_sensitive(of, (4.0, 52.0, 50_000.0)) == [True]
+    corner = (4.0 + 0.9 * 5_000 / 68_500, 52.0 + 0.9 * 5_000 / 111_270)
+    assert near_sensitive(catalogue(clinic(*corner)), (4.0, 52.0, 4_300.0)) == [False]
+    crowd = catalogue(*(clinic(*corner, geofence_id=str(k)) for k in range(17)))
+    assert near_sensitive(crowd, (4.0, 52.0, 4_300.0)) == [True]
+
+
+def test_sensitive_places_are_found_across_180_degrees_and_at_the_pole():
+    """Small and large discs find what is on the other side."""
+    of = catalogue(clinic(179.999, -17.0), clinic(20.0, 89.999, geofence_id="pole"), fence(ACROSS, geofence_id="z"))
+    found = near_sensitive(of, (-179.999, -17.0, 5), (-179.9, -17.0, 20_000), (-160, 89.999, 5), (-160, 89, 150_000))
+    assert found == [True] * 4
+
+
+def test_many_large_discs_and_many_places_take_little_memory():
+    """1,000 discs of 1,000 km over 3,000 sensitive places are answered without 3,000,000 pairs."""
+    random = np.random.default_rng(5)
+    places = [clinic(*random.uniform(0, 5, 2), geofence_id=str(k)) for k in range(3_000)]
+    of = catalogue(*places)
+    fixes = random.uniform(0, 5, (1_000, 2))
+    for accuracy_m in (1_000_000.0, 9_000.0):
+        tracemalloc.start()
+        near = of.near_sensitive(*fixes.T, np.full(1_000, accuracy_m))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert near.mean() > 0.9
+        assert peak < 30e6
 
 
 def boxes_anywhere():

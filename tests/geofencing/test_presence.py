@@ -217,6 +217,125 @@ def test_a_phone_first_seen_inside_enters_as_initial():
     assert not enter.initial
 
 
+@pytest.mark.parametrize(
+    ("fixes", "expected"),
+    [
+        pytest.param([(0, 0, 900), (60, 90)], [(60, True)], id="A poor first fix is no first one."),
+        pytest.param([(0, 0, 900), (60, 50, 300), (70, 90)], [(70, True)], id="However many there are."),
+        pytest.param([(0, 5_000, 900), (60, 5_000, 900), (600, 0)], [(600, False)], id="Far away they say enough."),
+        pytest.param(
+            [(0, 5_000), (600, 0, 900), (610, 90)], [], id="After a good fix elsewhere a poor one proves nothing."
+        ),
+        pytest.param(
+            [(0, 5_000), (600, 0, 900), (610, 90), (640, 90)],
+            [(640, False)],
+            id="Such a phone has come just now.",
+        ),
+    ],
+)
+def test_poor_fixes_before_the_first_good_one(fixes, expected):
+    """A phone that could never say whether it was inside may have been there for hours."""
+    transitions, _ = told([fix(*each) for each in fixes])
+    assert [((t.at - START).total_seconds(), t.initial) for t in transitions] == expected
+
+
+ELSEWHERE = Catalogue.build([circle("shop", 50_000)], version=0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param([(0, 0)], [(15, 0)], [(15, True)], id="Who stands in a new fence enters it as initial."),
+        pytest.param([(0, 90)], [(15, 90)], [(15, True)], id="One fix is enough, since two say so."),
+        pytest.param([(0, 0)], [(600, 0)], [(600, True)], id="After a silence, too."),
+        pytest.param([(0, 0)], [(15, 0), (45, 0), (75, 0)], [(15, True)], id="It enters once."),
+        pytest.param([(0, 500)], [(60, 0)], [(60, False)], id="Who was outside its shape has come just now."),
+        pytest.param([(0, 110)], [(15, 90), (45, 90)], [(45, False)], id="Around the edge it takes two witnesses."),
+        pytest.param([(0, 0)], [(15, 500), (100, 0)], [(100, False)], id="Who has left since comes back."),
+        pytest.param([(0, 0)], [(15, 50, 900), (30, 90), (60, 90)], [(60, False)], id="A poor fix between hides it."),
+        pytest.param([(0, 0)], [(15, 20_000), (45, 20_000)], [], id="Who has gone far is not there."),
+    ],
+)
+def test_a_fence_published_around_a_phone(before, after, expected):
+    """A fence that is new, or has a new shape, does not make those who stand in it arrive."""
+    for earlier in (ELSEWHERE, Catalogue.build([], version=0)):
+        _, track = told([fix(-1_000, 5_000), *(fix(*each) for each in before)], earlier)
+        transitions, _ = told([fix(*each) for each in after], track=track)
+        assert [((t.at - START).total_seconds(), t.initial) for t in transitions] == expected
+
+
+def test_a_jump_that_was_held_is_no_fix_before():
+    """A phone that leaps into a shop, and is believed 30 s later, has come just now."""
+    _, track = told([fix(0, 50_000), fix(15, 0)])
+    assert track.held is not None
+    (enter,), _ = told([fix(60, 0)], track=track)
+    assert not enter.initial
+
+
+def cut_story(fixes, cuts, track=None):
+    """(second, kind, initial) of every transition of a phone with sensitive places in between, and its track."""
+    work = [(track or DeviceTrack(), [fix(*each) for each in fixes])]
+    ((track, transitions),) = advance(SHOP, work, 0.0, [[START.timestamp() + cut for cut in cuts]])
+    return [((t.at - START).total_seconds(), str(t.kind), t.initial) for t in transitions], track
+
+
+@pytest.mark.parametrize(
+    ("fixes", "cuts", "expected"),
+    [
+        pytest.param([(0, 0)], [-60], [(0, "enter", True)], id="A cut before the first fix changes nothing."),
+        pytest.param(
+            [(0, 0), (60, 0)],
+            [30],
+            [(0, "enter", True), (60, "enter", True)],
+            id="Presence ends without a word; the next fix is a first one.",
+        ),
+        pytest.param([(0, 0), (60, 500)], [30], [(0, "enter", True)], id="There is nothing to exit from."),
+        pytest.param(
+            [(0, 500), (60, 0)], [30], [(60, "enter", True)], id="Who comes from a sensitive place is initial."
+        ),
+        pytest.param(
+            [(0, 50_000), (60, 0)],
+            [50, 20, 30],
+            [(60, "enter", True)],
+            id="Leaps over a cut are not judged, in whatever order cuts are given.",
+        ),
+        pytest.param([(0, 0), (60, 0)], [60], [(0, "enter", True)], id="A fix comes before its own instant's cut."),
+        pytest.param(
+            [(0, 0), (60, 0), (120, 0)],
+            [90, 30],
+            [(0, "enter", True), (60, "enter", True), (120, "enter", True)],
+            id="Cuts may come in any order.",
+        ),
+        pytest.param([], [30], [], id="A cut needs no fixes."),
+    ],
+)
+def test_sensitive_places_cut_the_story(fixes, cuts, expected):
+    """Where a fix was dropped because of a sensitive place, all is forgotten."""
+    happened, _ = cut_story(fixes, cuts)
+    assert happened == expected
+
+
+def test_after_a_cut_only_the_clock_is_left():
+    """A cut after the last fix, or alone, leaves the time of the newest fix and of the last fast movement."""
+    at = START.timestamp()
+    nothing = DeviceTrack(newest_at=at + 60, fast_at=at)
+    happened, track = cut_story([(0, 0, 10, 20.0), (60, 0)], [90])
+    assert ([kind for _, kind, _ in happened], track) == (["enter"], nothing)
+    _, inside = told([fix(0, 0, speed_mps=20.0), fix(60, 0), fix(61, 9_000)])
+    assert inside.presences
+    assert inside.held is not None
+    assert cut_story([], [90], inside) == ([], msgspec.structs.replace(nothing, newest_at=at + 61))
+    assert cut_story([], [30], DeviceTrack()) == ([], DeviceTrack())
+
+
+def test_no_speed_is_implied_across_a_cut():
+    """What lies between two fixes around a sensitive place stays unknown."""
+    work = [(DeviceTrack(), [fix(0, 5_000), fix(600, 0)]), (DeviceTrack(), [fix(0, 5_000), fix(600, 0)])]
+    (cut_track, (cut,)), (track, (enter,)) = advance(SHOP, work, 0.0, [[START.timestamp() + 300], []])
+    assert (cut.speed_mps, cut_track.fast_at) == (None, None)
+    assert (enter.speed_mps, track.fast_at) == (pytest.approx(8.3, abs=0.1), START.timestamp() + 600)
+
+
 def test_transitions_say_how_sure_they_are():
     """The confidence is the share inside for an enter, and the share outside for an exit."""
     transitions, _ = told([fix(0, 100, 30), fix(60, 0), fix(120, 145), fix(150, 145)])
@@ -349,13 +468,36 @@ def journeys(draw):
     return fixes
 
 
-def in_pieces(phones, cuts):
-    """Advance all phones, cutting each one's fixes into batches; tracks pass through bytes between them."""
+CHANGED = Catalogue.build(
+    [
+        circle("shop", -400),
+        square("hall", 90),
+        circle("mall", 100, 900),
+        circle("kiosk", 0, 70),
+        circle("region", 0, 5_000),
+        circle("clinic", -150, 80),
+        circle("school", 800, 80, GeofenceKind.SENSITIVE),
+    ],
+    version=4,
+)
+
+
+def in_pieces(phones, cuts, dark=None, published=25):
+    """Advance all phones, cutting each one's fixes into batches; tracks pass through bytes between them.
+
+    ``dark`` are the indexes of the fixes of each phone that touch a sensitive place. From the fix with the
+    index ``published`` on, the geofences are others.
+    """
+    dark = dark or [set() for _ in phones]
     tracks = [DeviceTrack() for _ in phones]
     happened = [[] for _ in phones]
-    for low, high in pairwise(cuts):
-        batch = [(track, fixes[low:high]) for track, fixes in zip(tracks, phones, strict=True)]
-        for k, (track, transitions) in enumerate(advance(MALL, batch, 0.0)):
+    for low, high in pairwise(sorted({*cuts, published})):
+        kept, dropped = [], []
+        for track, fixes, hidden in zip(tracks, phones, dark, strict=True):
+            indexes = range(low, min(high, len(fixes)))
+            kept.append((track, [fixes[k] for k in indexes if k not in hidden]))
+            dropped.append([fixes[k].recorded_at.timestamp() for k in indexes if k in hidden])
+        for k, (track, transitions) in enumerate(advance(MALL if low < published else CHANGED, kept, 0.0, dropped)):
             tracks[k] = msgspec.msgpack.decode(msgspec.msgpack.encode(track), type=DeviceTrack)
             happened[k] += transitions
     return tracks, happened
@@ -376,15 +518,21 @@ def rounded(happened):
     ]
 
 
-@given(phones=st.lists(journeys(), min_size=1, max_size=4), cuts=st.sets(st.integers(1, 24)))
-@settings(max_examples=120, deadline=None)
-def test_any_batching_gives_the_same_transitions(phones, cuts):
-    """One by one, all at once, alone or among others, through a restart: the same story."""
-    tracks, happened = in_pieces(phones, [0, 25])
-    cut_tracks, cut_happened = in_pieces(phones, [0, *sorted(cuts), 25])
+@given(
+    phones=st.lists(journeys(), min_size=1, max_size=4),
+    cuts=st.sets(st.integers(1, 24)),
+    dark=st.lists(st.sets(st.integers(0, 24), max_size=4), min_size=4, max_size=4),
+    published=st.integers(1, 25),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_batching_gives_the_same_transitions(phones, cuts, dark, published):
+    """One by one, all at once, alone or among others, through a restart and a new version: the same story."""
+    dark = dark[: len(phones)]
+    tracks, happened = in_pieces(phones, [0, 25], dark, published)
+    cut_tracks, cut_happened = in_pieces(phones, [0, *cuts, 25], dark, published)
     assert rounded(cut_happened) == rounded(happened)
     assert cut_tracks == tracks
-    alone_tracks, alone_happened = in_pieces(phones[:1], range(26))
+    alone_tracks, alone_happened = in_pieces(phones[:1], range(26), dark[:1], published)
     assert rounded(alone_happened) == rounded(happened[:1])
     assert alone_tracks == tracks[:1]
 

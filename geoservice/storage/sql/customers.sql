@@ -64,12 +64,18 @@ where (customer_id, message_id) in (
     order by customer_id, message_id for no key update);
 
 -- name: leave_visits_with_device
--- L3. A phone that signed out is in no store.
-update visits
-set present = array(select p from unnest(present) as p where split_part(p, ' ', 1) <> :device_id),
-    ended_at = case when not exists (select from unnest(present) as p where split_part(p, ' ', 1) <> :device_id)
-                    then :at else ended_at end
-where customer_id = :customer_id and ended_at is null;
+-- L3. A phone that signed out, or was in a sensitive place, is in no store but where it was seen since.
+update visits v
+set present = stays.present, ended_at = case when stays.present = '{}' then :at else v.ended_at end
+from (
+    select visit_id, array(select p from unnest(present) as p
+                           where split_part(p, ' ', 1) <> :device_id or p = any(:still_in::text[])) as present
+    from visits
+    where customer_id = :customer_id and ended_at is null
+    order by visit_id
+    for no key update
+) stays
+where v.customer_id = :customer_id and v.visit_id = stays.visit_id and v.ended_at is null;
 
 -- name: add_consent
 insert into consents (customer_id, purpose, granted, notice_version, language, source, os_permission, recorded_at)

@@ -1,0 +1,135 @@
+"""Several service processes on one port: the kernel spreads connections, PostgreSQL keeps the guarantees.
+
+Every process is a whole service: order per device, caps, claims and timer slots are held by rows and locks, so nothing
+has to be agreed between them. The parent owns the embedded database, if there is one, starts again what ends, and
+passes SIGTERM on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import multiprocess
+
+from geoservice.config import Settings
+from geoservice.errors import SettingsError
+from geoservice.storage.embedded import EmbeddedPostgres
+from geoservice.storage.migrate import migrate
+
+RESTART_AFTER_S: Final = 1.0
+GRACE_S: Final = 30.0
+"""How long a stop waits for a process to drain before it is killed."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Fleet:
+    """Runs ``count`` processes until told to stop: ``async with Fleet(settings, 2) as fleet``."""
+
+    def __init__(self, settings: Settings, count: int) -> None:
+        if settings.clock == "steerable":
+            raise SettingsError(["A steerable clock is one process's own: leave --processes 1."])
+        self._settings = settings
+        self._count = count
+        self._stack = AsyncExitStack()
+        self._stopping = asyncio.Event()
+        self.port = settings.port
+
+    @property
+    def url(self) -> str:
+        """Where the processes answer."""
+        host = self._settings.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def __aenter__(self) -> Fleet:  # noqa: PYI034 - final in practice
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping.set()
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        environment = {**os.environ, "GEOSERVICE_HOST": settings.host, "GEOSERVICE_PORT": str(self._reserve_port())}
+        if settings.database_url is None:
+            server = EmbeddedPostgres(settings.data_dir)
+            self._stack.push_async_callback(server.stop)
+            dsn = await server.start()
+            await migrate(dsn)
+            environment["GEOSERVICE_DATABASE_URL"] = dsn
+        metrics = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="geoservice-metrics-"))
+        environment["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        ready = [asyncio.Event() for _ in range(self._count)]
+        keepers = [asyncio.create_task(self._keep(environment, Path(metrics), event)) for event in ready]
+        self._stack.push_async_callback(self._wait_for, keepers)
+        await asyncio.gather(*(event.wait() for event in ready))
+
+    def _reserve_port(self) -> int:
+        """Hold the port for the fleet's life without listening: the processes share it, nobody else gets it."""
+        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+        holder = self._stack.enter_context(socket.socket(family))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            holder.bind((self._settings.host, self._settings.port))
+        except OSError as error:
+            raise SettingsError([f"Port {self._settings.port} cannot be used: {error.strerror}."]) from error
+        self.port = holder.getsockname()[1]
+        return self.port
+
+    async def _keep(self, environment: Mapping[str, str], metrics: Path, ready: asyncio.Event) -> None:
+        """Run one process, and another one when it ends, until the fleet stops. ``ready``: the first one serves."""
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "geoservice",
+                "serve",
+                "--share-port",
+                env=environment,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            await process.stdout.readline()  # it says so when it serves, or ends
+            ready.set()
+            stopping = asyncio.create_task(self._stopping.wait())
+            ended = asyncio.create_task(process.wait())
+            await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not ended.done():
+                await _end(process, ended)
+            multiprocess.mark_process_dead(process.pid, str(metrics))  # type: ignore[no-untyped-call]
+            if not self._stopping.is_set():
+                _log.error("process_ended", pid=process.pid, code=process.returncode)
+                await asyncio.sleep(max(0.0, RESTART_AFTER_S - (time.monotonic() - started)))
+
+    async def _wait_for(self, keepers: list[asyncio.Task[None]]) -> None:
+        self._stopping.set()
+        await asyncio.gather(*keepers)
+
+
+async def _end(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+    """Let it drain; kill it when it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(GRACE_S):
+            await asyncio.shield(ended)
+    except TimeoutError:
+        process.kill()
+        await ended

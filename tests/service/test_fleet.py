@@ -1,0 +1,92 @@
+"""Several processes on one port: real processes, real kills."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import aiohttp
+import orjson
+from conftest import JWT_SECRET, OPS_KEY
+
+
+@asynccontextmanager
+async def fleet(database_url, tmp_path, processes=2):
+    """Run ``geoservice serve --processes``, as an operator would."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GEOSERVICE_")},
+        "GEOSERVICE_DATABASE_URL": database_url,
+        "GEOSERVICE_DATA_DIR": str(tmp_path),
+        "GEOSERVICE_JWT_SECRET": JWT_SECRET,
+        "GEOSERVICE_OPS_KEY": OPS_KEY,
+    }
+    command = [sys.executable, "-m", "geoservice", "serve", "--port", "0", "--processes", str(processes)]
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(60):
+            line = (await process.stdout.readline()).decode()
+        yield SimpleNamespace(url=re.search(r"http://\S+", line)[0], process=process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(40):
+            await process.wait()
+
+
+def children(pid):
+    """The process ids of a process' children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def get(url, path, **headers):
+    # A connection of its own for each call, so that the kernel may choose another process.
+    async with aiohttp.ClientSession() as session, session.get(url + path, headers=headers) as response:
+        return response.status, await response.read()
+
+
+async def test_a_fleet_serves_on_one_port_and_replaces_what_dies(database_url, tmp_path):
+    """Two processes answer on one port; one that is killed is started again, and SIGTERM leaves none behind."""
+    async with fleet(database_url, tmp_path) as running:
+        before = children(running.process.pid)
+        assert len(before) == 2
+        assert {(await get(running.url, "/readyz"))[0] for _ in range(20)} == {200}
+        os.kill(before[0], signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while len(set(children(running.process.pid)) - {before[0]}) < 2:
+                await asyncio.sleep(0.1)
+            while (await get(running.url, "/readyz"))[0] != 200:
+                await asyncio.sleep(0.1)
+        last = children(running.process.pid)
+        running.process.terminate()
+        assert await running.process.wait() == 0
+    assert not [pid for pid in last if Path(f"/proc/{pid}").exists()]
+
+
+async def test_a_fleet_counts_as_one_in_its_metrics(database_url, tmp_path):
+    """Whichever process is scraped, /metrics adds up what all of them did."""
+    async with fleet(database_url, tmp_path) as running:
+        from geoservice.api.auth import CustomerTokens
+
+        token = CustomerTokens(JWT_SECRET).sign("ada", 60)
+        body = orjson.dumps(
+            {
+                "device_id": "phone",
+                "pings": [
+                    {"type": "location", "recorded_at": "2026-01-01T00:00:00Z", "lat": 1, "lon": 1, "accuracy_m": 5}
+                ],
+            }
+        )
+        for _ in range(10):
+            async with (
+                aiohttp.ClientSession(
+                    headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+                ) as session,
+                session.post(running.url + "/v1/pings", data=body) as response,
+            ):
+                assert response.status == 202
+        _, metrics = await get(running.url, "/metrics")
+        assert b'geoservice_pings_total{outcome="no_location_consent"} 10.0' in metrics
