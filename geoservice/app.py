@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 import structlog
+import swagger_ui
 from aiohttp import web
 
 from geoservice.api import customer, mobile, ops, problems, service
@@ -137,6 +138,7 @@ class App:
         application = web.Application(middlewares=[problems.answer_errors], client_max_size=UPLOAD_BODY)
         for route in services.routes:
             application.router.add_route(route.method, route.path, guarded(route, services))
+        _serve_docs(application)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -166,6 +168,17 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _serve_docs(application: web.Application) -> None:
+    """Show the OpenAPI document at /docs, with Swagger UI's own files: nothing comes from another host."""
+    swagger_ui.api_doc(
+        application,
+        config_rel_url="/openapi.json",
+        url_prefix="/docs",
+        title="geoservice",
+        parameters={"validatorUrl": "null"},
+    )
 
 
 def _refuse_unbuilt(settings: Settings) -> None:

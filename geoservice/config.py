@@ -233,7 +233,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "GEOSERVICE_JWKS_URL", "jwks_url", "https:// URL", _service_url, None,
-        "Where the identity provider publishes its public keys; excludes a JWT secret.",
+        "Where the identity provider publishes its public keys; not supported by this version yet.",
     ),
     Setting(
         "GEOSERVICE_JWT_ISSUER", "jwt_issuer", "text", _text, None,
@@ -269,16 +269,16 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_DEFAULT_QUIET_HOURS", "default_quiet_hours", "HH:MM-HH:MM or none", _quiet_hours,
         "21:00-08:00",
-        "When, in the customer's local time, nothing is sent, unless the customer chose other hours.",
+        "When, in the customer's local time, nothing is sent; a customer's own quiet hours come on top.",
     ),
     Setting(
         "GEOSERVICE_RATE_LIMIT_CUSTOMER", "rate_limit_customer_per_s", "requests a second",
         _whole(0, 1_000_000), "0",
-        "How many requests a second one customer may make; 0 is without limit.",
+        "How many requests a second one customer may make; only 0, without limit, is supported yet.",
     ),
     Setting(
         "GEOSERVICE_RATE_LIMIT_KEY", "rate_limit_key_per_s", "requests a second", _whole(0, 1_000_000), "0",
-        "How many requests a second one API key may make; 0 is without limit.",
+        "How many requests a second one API key may make; only 0, without limit, is supported yet.",
     ),
     Setting(
         "GEOSERVICE_CLOCK", "clock", "system or steerable", _one_of("system", "steerable"), "system",

@@ -518,29 +518,32 @@ def _complete(
         p[rest], beyond_m[rest] = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row[rest], fence_of[rest])
         # Without a match it is below 0.5; rounding must not make that depend on who else is in the batch.
         p[rest] = np.minimum(p[rest], np.nextafter(P_INSIDE, 0))
+    there = np.searchsorted(wanted, np.array(present.key, dtype=np.intp))
+    arriving = size > 0
+    arriving[there] = False
     new_here = np.zeros(len(row), dtype=np.bool_)
-    new_here[offset[(size > 0) & ~np.isin(wanted, present.key)]] = True
+    new_here[offset[arriving]] = True
     first = _first(catalogue, rows, path, row=row, fence=fence_of, p=p, new_here=new_here)
     radius_m = catalogue.effective_radius_m[fence_of]
     said = _say(rows, path, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
     groups: dict[int, dict[int, range]] = {device: {} for device in present.lost}
-    open_ = np.flatnonzero((size > 0) & ~_unchanged(wanted, offset, size, said, present))
+    inside = there[np.array(present.inside, dtype=np.bool_)]
+    open_ = np.flatnonzero((size > 0) & ~_unchanged(inside, offset, size, said))
     columns = (device[open_], fence[open_], offset[open_], (offset + size)[open_])
     for who, which, low, high in zip(*(column.tolist() for column in columns), strict=True):
         groups.setdefault(who, {})[which] = range(low, high)
     return _Weighed(row.tolist(), said.tolist(), p.tolist(), groups)
 
 
-def _unchanged(wanted: Indexes, offset: Indexes, size: Indexes, said: Indexes, present: _Present) -> Bools:
-    """The groups that were inside and say nothing else; they need no step through the table."""
-    inside = np.zeros(len(wanted), dtype=np.bool_)
-    key = np.array(present.key, dtype=np.intp)[np.array(present.inside, dtype=np.bool_)]
-    inside[np.searchsorted(wanted, key)] = True
+def _unchanged(inside: Indexes, offset: Indexes, size: Indexes, said: Indexes) -> Bools:
+    """The groups that were ``inside`` and say nothing else; they need no step through the table."""
+    unchanged = np.zeros(len(size), dtype=np.bool_)
+    unchanged[inside] = True
     some = np.flatnonzero(size)
-    least = np.zeros(len(wanted), dtype=np.intp)
+    least = np.zeros(len(size), dtype=np.intp)
     if some.size:
         least[some] = np.minimum.reduceat(said, offset[some])
-    return inside & (least >= Evidence.PERHAPS)
+    return unchanged & (least >= Evidence.PERHAPS)
 
 
 def _poor_m(effective_radius_m: Floats) -> Floats:

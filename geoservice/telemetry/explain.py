@@ -19,7 +19,7 @@ def print_decision(console: Console, row: Mapping[str, Any]) -> None:
     )
     console.print(f"  at {row['geofence_id']}" + (f", store {row['store_id']}" if row["store_id"] else ""))
     if row["reason"]:
-        console.print(f"  [bold]{row['reason']}[/]: {_sentence(row['reason'])}")
+        console.print(f"  [bold]{row['reason']}[/]: {_sentence(row['reason'])}", soft_wrap=True)
     console.print()
     for check in row["checks"]:
         console.print(check_line(check), soft_wrap=True)

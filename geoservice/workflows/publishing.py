@@ -14,7 +14,7 @@ import msgspec
 import shapely
 from opening_hours import OpeningHours
 
-from geoservice.decisions.campaigns import CampaignSpec, CampaignState, compile_campaign
+from geoservice.decisions.campaigns import CampaignSpec, CampaignState, TriggerOn, compile_campaign
 from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.geofencing.geofence import Changes, Geofence, ParsedGeofences, diff, parse_collection
 from geoservice.storage.database import Database
@@ -214,6 +214,7 @@ async def versions(database: Database, limit: int) -> list[asyncpg.Record]:
 
 async def save_campaign(database: Database, campaign_id: str, spec: CampaignSpec, at: datetime) -> dict[str, Any]:
     """Create a campaign, or its next version; raises Invalid with every problem that it has."""
+    _refuse_unbuilt(spec)
     compile_campaign(campaign_id, 1, spec)
 
     async def work(connection: Connection) -> int:
@@ -226,6 +227,13 @@ async def save_campaign(database: Database, campaign_id: str, spec: CampaignSpec
 
     version = await database.run(work)
     return {"id": campaign_id, "version": version, **as_mapping(spec)}
+
+
+def _refuse_unbuilt(spec: CampaignSpec) -> None:
+    """A trigger that nothing gives yet would be a campaign that is silent for ever."""
+    if spec.trigger.on in {TriggerOn.DWELL, TriggerOn.CROSSED}:
+        detail = ErrorDetail("trigger.on", "not_supported", "only enter and exit are found so far")
+        raise Invalid("This campaign cannot be used as it is.", details=[detail])
 
 
 async def campaigns(database: Database) -> list[dict[str, Any]]:

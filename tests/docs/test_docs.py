@@ -1,0 +1,271 @@
+"""What the documentation says of settings, metrics, reasons, routes, states, tables and rooms is what the code has."""
+
+from __future__ import annotations
+
+import os
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+import msgspec
+import pytest
+from docs_pages import blocks_of
+from docs_tables import (
+    DOCS,
+    PACKAGE,
+    ROOT,
+    SECTIONS,
+    all_commands,
+    columns,
+    detail_codes,
+    exposed_name,
+    problem_codes,
+    sections_of,
+    write_section,
+)
+
+from geoservice.api import schemas
+from geoservice.app import all_routes
+from geoservice.config import PREFIX, SETTINGS
+from geoservice.decisions import campaigns, conditions
+from geoservice.decisions.reasons import Gate, Reason
+from geoservice.geofencing import geofence
+from geoservice.telemetry.metrics import REGISTRY
+from geoservice.vocabulary import Fix, Ignored, MessageState, Purpose, Role
+from geoservice.workflows.publishing import StoreBody
+
+PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+READ = [ROOT / "README.md", *(DOCS / page for page in PAGES)]
+
+
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def everything() -> str:
+    return "\n".join(map(text_of, PAGES))
+
+
+def quoted(text: str) -> set[str]:
+    """What stands in backticks, outside of blocks."""
+    return set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)))
+
+
+def first_cells(text: str) -> set[str]:
+    """What stands in backticks in the first cell of any row."""
+    return {word for line in re.findall(r"^\|([^|]*)\|", text, re.MULTILINE) for word in re.findall(r"`([^`]+)`", line)}
+
+
+# Tables and diagrams that are made from the code ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("page", "name"), SECTIONS, ids=lambda part: part)
+def test_tables_and_diagrams_are_those_of_the_code(page: str, name: str) -> None:
+    """Tables of settings, metrics, reasons, routes, commands, limits and both state diagrams say what the code says."""
+    made = SECTIONS[page, name]()
+    if os.environ.get("UPDATE_DOCS"):
+        write_section(page, name, made)
+    assert sections_of(page)[name] == made, "UPDATE_DOCS=1 scripts/test tests/docs writes it anew"
+
+
+def test_every_marked_section_is_made_from_the_code() -> None:
+    """No page has a marked table that nothing keeps true."""
+    assert {(page, name) for page in PAGES for name in sections_of(page)} == set(SECTIONS)
+
+
+# Links ---------------------------------------------------------------------------------------------------------------
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", READ, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every link inside the repository leads to a file that is there, and to a heading that is in it."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Whoever opens the index finds every page."""
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", text_of("README.md")))
+    assert linked == set(PAGES) - {"README.md"}
+
+
+# Names ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", all_routes(steerable=False), ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_is_named(route) -> None:
+    """Every route of the service stands in the documentation."""
+    assert f"`{route.method} {route.path}`" in text_of("routes.md")
+
+
+def test_no_route_is_named_that_does_not_exist() -> None:
+    """Every method and path that a page names is a route of the service."""
+    known = [(route.method, re.sub(r"\{\w+\}", "*", route.path)) for route in all_routes(steerable=False)]
+    named = re.findall(r"`(GET|PUT|POST|PATCH|DELETE) (/[^`?\s]*)", everything())
+    assert named
+    for method, path in named:
+        plain = re.sub(r"\{\w+\}", "x", path)
+        assert any(method == verb and fnmatch(plain, pattern) for verb, pattern in known), (method, path)
+
+
+@pytest.mark.parametrize("command", [name for name, _ in all_commands()])
+def test_every_command_is_named(command: str) -> None:
+    """Every command of geoservice stands in the documentation, and in its own words there."""
+    assert f"`{command}" in text_of("README.md")
+
+
+def test_no_setting_is_named_that_does_not_exist() -> None:
+    """Every GEOSERVICE_ name on any page is a setting."""
+    named = {name for path in READ for name in re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
+    assert named <= {setting.name for setting in SETTINGS}
+
+
+def test_settings_that_are_said_to_be_refused_are_refused(tmp_path: Path) -> None:
+    """A JWKS URL and rate limits end the start, as the page says."""
+    from geoservice.app import _refuse_unbuilt
+    from geoservice.config import load_settings
+    from geoservice.errors import SettingsError
+
+    for name, value in (
+        ("GEOSERVICE_JWKS_URL", "https://id.example/keys"),
+        ("GEOSERVICE_RATE_LIMIT_CUSTOMER", "5"),
+        ("GEOSERVICE_RATE_LIMIT_KEY", "5"),
+    ):
+        with pytest.raises(SettingsError):
+            _refuse_unbuilt(load_settings({name: value, "GEOSERVICE_DATA_DIR": str(tmp_path)}))
+
+
+def test_metrics_in_expressions_exist() -> None:
+    """Every metric that a page asks Prometheus for is one that the service gives."""
+    exposed = {sample.name for family in REGISTRY.collect() for sample in family.samples}
+    exposed |= {family.name + ("_total" if family.type == "counter" else "") for family in REGISTRY.collect()}
+    exposed |= {family.name + "_bucket" for family in REGISTRY.collect() if family.type == "histogram"}
+    named = set(re.findall(r"\bgeoservice_\w+", re.sub(r"\[\w+\]", "", text_of("metrics.md"))))
+    assert named <= exposed
+
+
+def test_metrics_have_the_names_that_prometheus_sees() -> None:
+    """The table of metrics names counters with the _total that Prometheus' text has."""
+    from docs_tables import all_metrics
+
+    families = {f.name + ("_total" if f.type == "counter" else "") for f in REGISTRY.collect()}
+    assert {exposed_name(metric) for metric in all_metrics()} == families
+
+
+# Fields and codes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("page", "kind"),
+    [
+        ("first-campaign.md", campaigns.CampaignSpec),
+        ("first-campaign.md", campaigns.Trigger),
+        ("first-campaign.md", campaigns.Content),
+        ("first-campaign.md", campaigns.Limits),
+        ("first-campaign.md", conditions.Interest),
+        ("connect-your-app.md", schemas.DeviceBody),
+        ("connect-your-app.md", schemas.ConsentBody),
+        ("connect-your-app.md", schemas.PreferencesBody),
+        ("connect-your-app.md", schemas.EventBody),
+        ("connect-your-app.md", Fix),
+        ("upload-geofences.md", StoreBody),
+    ],
+    ids=lambda part: getattr(part, "__name__", None),
+)
+def test_every_field_is_explained(page: str, kind: type) -> None:
+    """Every field that a body may have is named on the page that tells how to write it."""
+    examples = " ".join(block.text for block in blocks_of(page))
+    known = quoted(text_of(page)) | set(re.findall(r'"(\w+)":', examples))
+    assert {field.encode_name for field in msgspec.structs.fields(kind)} <= known
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("upload-geofences.md", geofence._FIELDS),
+        ("upload-geofences.md", geofence._KINDS),
+        ("first-campaign.md", Gate),
+        ("first-campaign.md", campaigns.CampaignState),
+        ("first-campaign.md", campaigns.TriggerOn),
+        ("first-campaign.md", campaigns.Use),
+        ("first-campaign.md", campaigns.Ambiguous),
+        ("connect-your-app.md", Purpose),
+        ("connect-your-app.md", [f"ignored `{reason}" for reason in Ignored]),
+        ("settings.md", Role),
+        ("states.md", MessageState),
+        ("reasons.md", Reason),
+    ],
+    ids=lambda part: getattr(part, "__name__", None),
+)
+def test_every_word_is_explained(page: str, words) -> None:
+    """Every kind, state, use, purpose, role, check and reason that the service knows is explained."""
+    text = text_of(page)
+    assert [word for word in map(str, words) if f"`{word}`" not in text and f"{word}`" not in text] == []
+
+
+def test_every_message_state_has_its_sentence() -> None:
+    """The page of states says of every state what it means."""
+    assert {state.value for state in MessageState} <= first_cells(text_of("states.md"))
+
+
+def test_every_problem_code_is_explained() -> None:
+    """The codes that a problem document may have are those in the table, no more and no less."""
+    table = text_of("errors.md").partition("## Inside")[0]
+    listed = {code for row in re.findall(r"^\| \d+ \|([^|]*)\|", table, re.MULTILINE) for code in quoted(row)}
+    assert listed == problem_codes() | {"not_found", "method_not_allowed", "too_large", "bad_request"}
+
+
+def test_every_code_of_a_detail_is_explained() -> None:
+    """The codes that stand in errors and in rejected items are those in the tables, no more and no less."""
+    ours = [path for path in PACKAGE.rglob("*.py") if path.name != "geofence.py"]
+    assert first_cells(text_of("errors.md").partition("## Inside")[2]) == set().union(*map(detail_codes, ours))
+
+
+def test_every_code_of_an_upload_is_explained() -> None:
+    """The codes that an upload of geofences may be answered with are those in the tables, no more and no less."""
+    text = text_of("upload-geofences.md").partition("| code | what to do |")[2].partition("## Stores")[0]
+    listed = first_cells(text)
+    raised = detail_codes(PACKAGE / "geofencing" / "geofence.py")
+    patterns = {code for code in raised if "*" in code}
+    assert raised - patterns <= listed
+    assert all(any(fnmatch(code, pattern) for pattern in patterns) for code in listed - raised)
+
+
+def test_numbers_of_limits_are_those_of_the_code() -> None:
+    """The largest requests, batches and shapes that the pages name are what the service takes."""
+    app, upload, campaign = map(text_of, ("connect-your-app.md", "upload-geofences.md", "first-campaign.md"))
+    assert f"At most {schemas.PINGS_MAX:,} pings and {schemas.PINGS_BODY // 2**20} MiB" in app
+    assert f"At most {schemas.EVENTS_MAX:,} events and {schemas.EVENTS_BODY // 2**10} KiB" in app
+    assert f"at most {schemas.UPLOAD_BODY // 2**20} MiB" in upload
+    assert f"above 0 up to {geofence.MAX_RADIUS_M:,}" in upload
+    assert f"at most {geofence.MAX_AREA_M2 / 1e6:,.0f} km²" in upload
+    assert f"at most {geofence.MAX_VERTICES:,} positions" in upload
+    assert f"up to {conditions.MAX_DEPTH} levels and {conditions.MAX_CONDITIONS} conditions" in campaign
+
+
+# Rooms and tables of the database ------------------------------------------------------------------------------------
+
+
+def test_the_map_of_rooms_is_the_package() -> None:
+    """The map names every folder and file at the top of the package, and nothing else."""
+    rooms = first_cells(text_of("architecture.md").partition("## Rooms")[2].partition("\n## ")[0])
+    there = {path.name + ("/" if path.is_dir() else "") for path in PACKAGE.iterdir()}
+    assert rooms == there - {"__init__.py", "py.typed", "__pycache__/"}
+
+
+def test_everything_that_is_stored_is_named() -> None:
+    """The page on privacy has a row for every table of the database, with every column of it."""
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text_of("privacy.md"), re.MULTILINE)
+    assert {table: sorted(quoted(listed)) for table, listed in rows} == {
+        table: sorted(names) for table, names in columns().items()
+    }

@@ -1,0 +1,109 @@
+"""The shell lines of the documentation work as they stand there, from top to bottom; so do its code samples."""
+# ruff: noqa: D102 - the names of helpers say what they do
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+
+import pytest
+from conftest import JWT_SECRET, free_port
+from docs_pages import Reader, Step, agree, blocks_of, show, steps_of
+
+PAGES = ["quick-start.md", "connect-your-app.md", "upload-geofences.md", "first-campaign.md"]
+"""In the order in which a reader goes through them, in one shell; the quick start's last block ends the service."""
+
+CALLS = """
+const [url, token] = process.argv.slice(2);
+const fix = { id: "ts-1", recorded_at: new Date().toISOString(), lat: 53.5519, lon: 9.998, accuracy_m: 10 };
+console.log(JSON.stringify([
+  await sendPings(url, token, "bens-phone", [fix]),
+  await sendPings(url, "expired", "bens-phone", [fix]),
+  await sendPings(url, token, "no such id", [fix]),
+  await sendPings("http://127.0.0.1:1", token, "bens-phone", [fix]),
+]));
+"""
+
+
+@dataclass
+class Walk:
+    """What came of reading all pages."""
+
+    steps: list[Step]
+    typescript: str | None
+
+    def of(self, page: str) -> list[Step]:
+        return [step for step in self.steps if step.block.page == page]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """Every shell block of the pages, run, with what it printed."""
+    if shutil.which("curl") is None:
+        pytest.skip("the pages call the service with curl")
+    quick_start, *others = (steps_of(page) for page in PAGES)
+    steps = [*quick_start[:-1], *(step for page in others for step in page), quick_start[-1]]
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "install").symlink_to(shutil.which("true"))  # the .venv is there
+    last_call = ""
+    if shutil.which("node") is not None:
+        (block,) = (block for block in blocks_of("connect-your-app.md") if block.language == "typescript")
+        (folder / "send.mjs").write_text(without_types(block.text) + CALLS, encoding="utf-8")
+        last_call = 'node send.mjs "$URL" "$TOKEN" >typescript.out'
+    Reader(folder, free_port()).read(steps, before_the_last=last_call)
+    if os.environ.get("UPDATE_DOCS"):
+        show([step for step in steps if step.shown is not None])
+    printed = folder / "typescript.out"
+    return Walk(steps, printed.read_text(encoding="utf-8") if printed.exists() else None)
+
+
+def without_types(source: str) -> str:
+    """TypeScript as far as the page uses it, as JavaScript: no type declarations, no types in the signature."""
+    source = re.sub(r"^type \w+ = (\{.*?^\}|[^;{]*\{[^;]*|[^;]*);\n", "", source, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(
+        r"^(export async function \w+)\((.*)\): .* \{$",
+        lambda match: f"{match[1]}({re.sub(r': [^,]+', '', match[2])}) {{",
+        source,
+        flags=re.MULTILINE,
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_shell_lines_of_a_page_run(walk: Walk, page: str) -> None:
+    """Whoever types the lines of these pages into one shell sees every one of them succeed."""
+    ran = walk.of(page)
+    assert ran
+    assert all(step.printed is not None for step in ran)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_shown_output_is_what_is_printed(walk: Walk, page: str) -> None:
+    """What a page shows under its lines is what they print, but for ids, times and decimals."""
+    if os.environ.get("UPDATE_DOCS"):
+        pytest.skip("it has just been written")
+    shown = [step for step in walk.of(page) if step.shown is not None]
+    assert shown
+    for step in shown:
+        assert agree(step), f"{step.shown.place} shows\n{step.shown.text}\nbut the lines print\n{step.printed}"
+
+
+def test_the_typescript_call_works(walk: Walk) -> None:
+    """The TypeScript function stores pings, and tells an expired token, a bad request and a dead line apart."""
+    if walk.typescript is None:
+        pytest.skip("there is no node to run it")
+    assert json.loads(walk.typescript) == ["stored", "sign in", {"refused": 422}, {"laterS": 30}]
+
+
+def test_the_token_of_the_python_lines_holds() -> None:
+    """A backend that signs tokens with the Python lines of the page is believed."""
+    from geoservice.api.auth import CustomerTokens
+
+    (block,) = (block for block in blocks_of("connect-your-app.md") if block.language == "python")
+    namespace: dict[str, object] = {}
+    exec(block.text, namespace)  # noqa: S102 - it is our own page
+    token = namespace["token_for"]("lena|42@example", JWT_SECRET)
+    assert CustomerTokens(JWT_SECRET).customer(token) == "lena|42@example"
