@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 
 import asyncpg
 import structlog
-import swagger_ui
 from aiohttp import web
+from swagger_ui.core import ApplicationDocument
 
 from geoservice.api import customer, mobile, ops, problems, service
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
@@ -172,13 +172,9 @@ class App:
 
 def _serve_docs(application: web.Application) -> None:
     """Show the OpenAPI document at /docs, with Swagger UI's own files: nothing comes from another host."""
-    swagger_ui.api_doc(
-        application,
-        config_rel_url="/openapi.json",
-        url_prefix="/docs",
-        title="geoservice",
-        parameters={"validatorUrl": "null"},
-    )
+    page = ApplicationDocument(application, config_rel_url="/openapi.json", url_prefix="/docs", title="geoservice")
+    page.parameters |= {"url": '"/openapi.json"', "validatorUrl": "null"}  # it would ask below /docs, and elsewhere
+    page.match_handler()(page)
 
 
 def _refuse_unbuilt(settings: Settings) -> None:
