@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ from geoservice.vocabulary import CustomerId, Role
 from geoservice.workflows import operating, publishing
 from geoservice.workflows.directory import Store, load_stores
 
+GC_AFTER: Final = 20_000
+"""New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
 _FAILED: Final = 1
 _USAGE: Final = 2
 _out = Console(highlight=False)
@@ -180,6 +183,10 @@ async def run_until_told(settings: Settings, *, share_port: bool = False) -> int
 
     told = _told()
     async with App(settings, share_port=share_port) as app:
+        # What is loaded stays: the collector need not look at it again and again while pings come and go.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_AFTER, 20, 50)
         _out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)
         waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(app.failed.wait())]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from operator import itemgetter
+from typing import Final, cast
 
 import msgspec
 from aiohttp import web
@@ -17,6 +18,7 @@ from geoservice.workflows import customers
 from geoservice.workflows.publishing import is_zone
 
 _device_body = msgspec.json.Decoder(schemas.DeviceBody)
+_observation = itemgetter(1)
 _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 _NOT_YET: Final = ErrorDetail("type", "unsupported_observation", "only location fixes are matched so far")
@@ -70,10 +72,10 @@ def split(
     items: list[tuple[int, Observation]],
 ) -> tuple[list[tuple[int, Fix]], schemas.Rejections]:
     """Part the fixes from the kinds of observation that nothing is done with yet."""
-    fixes = [(index, item) for index, item in items if type(item) is Fix]
-    if len(fixes) == len(items):
-        return fixes, []
-    return fixes, [(index, _NOT_YET) for index, item in items if type(item) is not Fix]
+    if set(map(type, map(_observation, items))) <= {Fix}:  # nearly always; a loop here would cost a tenth of a batch
+        return cast("list[tuple[int, Fix]]", items), []
+    fixes = [(index, item) for index, item in items if isinstance(item, Fix)]
+    return fixes, [(index, _NOT_YET) for index, item in items if not isinstance(item, Fix)]
 
 
 async def post_events(call: Call) -> web.Response:

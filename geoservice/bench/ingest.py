@@ -38,7 +38,9 @@ async def measure(*, singles: int = 30_000, batches: int = 6_000) -> dict[str, A
 
     async with empty_server() as server:
         await run_load(server.host, server.port, [work[: len(work) // 10] for work in single])
+        cpu_before = server.cpu_seconds()["service"]
         empty = await run_load(server.host, server.port, single)
+        empty_cpu_s = server.cpu_seconds()["service"] - cpu_before
     async with _service() as server:
         await _set_up(server, signed)
         async with _watched(server) as singles_by:
@@ -54,9 +56,12 @@ async def measure(*, singles: int = 30_000, batches: int = 6_000) -> dict[str, A
         "empty_handler_per_s": _rate(empty),
         "single_pings_per_s": _rate(ours),
         "single_pings_share_of_empty": round(_rate(ours) / _rate(empty), 3),
+        "single_pings_cpu_us": round(singles_by["cpu_s"]["service"] / singles * 1e6),
+        "empty_handler_cpu_us": round(empty_cpu_s / singles * 1e6),
         "single_pings_p50_ms": round(ours.percentile_ms(0.5), 1),
         "single_pings_p99_ms": round(ours.percentile_ms(0.99), 1),
         "batched_pings_per_s": _rate(bulk) * BATCH,
+        "batched_pings_cpu_us": round(batches_by["cpu_s"]["service"] / batches / BATCH * 1e6, 1),
         "batched_pings_per_empty_request": round(_rate(bulk) * BATCH / _rate(empty), 2),
         "single_pings_time": singles_by,
         "batched_pings_time": batches_by,

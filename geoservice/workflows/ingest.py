@@ -407,7 +407,8 @@ def _screen(
             continue
         known_keys = known.setdefault(submission.key, set())
         dropped = sensitive.get(submission, set())
-        device.cuts += _cuts(submission, dropped, device.newest_at)
+        if dropped:
+            device.cuts += _cuts(submission, dropped, device.newest_at)
         screened = screen(
             [item for item in submission.fixes if item[0] not in dropped] if dropped else submission.fixes,
             newest_at=device.newest_at,
