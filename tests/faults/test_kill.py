@@ -1,4 +1,5 @@
 """Kill -9 at any moment: nothing that was answered is lost, nothing is said twice."""
+# ruff: noqa: S311 - the names of helpers say what they do; chance is seeded on purpose
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
@@ -31,9 +34,7 @@ async def set_up(client: Client) -> None:
         body = {"name": store_id, "lat": lat, "lon": lon, "timezone": "Europe/Berlin"}
         await client.ok("PUT", f"/v1/stores/{store_id}", body, who=client.ops)
     fences = [ring(store_id, lat, lon) for store_id, (lat, lon) in STORES.items()]
-    await client.ok(
-        "POST", "/v1/geofences/import", {"type": "FeatureCollection", "features": fences}, who=client.ops
-    )
+    await client.ok("POST", "/v1/geofences/import", {"type": "FeatureCollection", "features": fences}, who=client.ops)
     await client.ok("PUT", "/v1/campaigns/shoes", OPEN_CAMPAIGN, who=client.ops)
 
 
@@ -86,7 +87,7 @@ async def post(client: Client, who: dict[str, str], device_id: str, batch: list[
             if answer.status == 202:
                 return answer.body
             assert answer.status == 503, answer.body
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.25)
 
 
 async def play(client: Client, replay: Replay) -> None:
@@ -108,30 +109,32 @@ async def story_of(database_url: str) -> tuple[Counter[Any], Counter[Any]]:
     return Counter(map(tuple, transitions)), Counter(map(tuple, decisions))
 
 
-@pytest.fixture
-async def second_database_url(postgres: str):
-    connection = await asyncpg.connect(postgres)
-    await connection.execute("create database undisturbed template template_geoservice")
-    yield with_database(postgres, "undisturbed")
-    await connection.execute("drop database undisturbed with (force)")
+@asynccontextmanager
+async def copy_of(database_url: str) -> AsyncIterator[str]:
+    name = urlsplit(database_url).path.lstrip("/")
+    connection = await asyncpg.connect(with_database(database_url, "postgres"))
+    await connection.execute(f"create database {name}_copy template {name}")
+    yield with_database(database_url, f"{name}_copy")
+    await connection.execute(f"drop database {name}_copy with (force)")
     await connection.close()
 
 
-async def test_a_killed_service_loses_no_answered_ping(database_url, second_database_url, tmp_path):
+async def test_a_killed_service_loses_no_answered_ping(database_url, tmp_path):
     """10,000 pings replayed against a service that is killed again and again: each is there once, as if undisturbed."""
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
     replays, undisturbed = make_replays(start), make_replays(start)
     customers = {replay.customer_id for replay in replays}
-    for url in (database_url, second_database_url):
-        async with running(environment(url, None, tmp_path, **SETTINGS), None) as client:
-            await set_up(client)
-            consent = {"granted": True, "notice_version": "1"}
-            for customer_id in customers:
-                await client.ok("PUT", "/v1/me/consents/location", consent, who=client.customer(customer_id))
+    async with running(environment(database_url, None, tmp_path, **SETTINGS), None) as client:
+        await set_up(client)
+        consent = {"granted": True, "notice_version": "1"}
+        for customer_id in customers:
+            await client.ok("PUT", "/v1/me/consents/location", consent, who=client.customer(customer_id))
 
-    async with running(environment(second_database_url, None, tmp_path, **SETTINGS), None) as client:
-        await asyncio.gather(*(play(client, replay) for replay in undisturbed))
-        await client.settled()
+    async with copy_of(database_url) as copy_url:
+        async with running(environment(copy_url, None, tmp_path, **SETTINGS), None) as client:
+            await asyncio.gather(*(play(client, replay) for replay in undisturbed))
+            await client.settled()
+        expected_transitions, expected_decisions = await story_of(copy_url)
 
     rng = random.Random(9)
     settings = environment(database_url, None, tmp_path, **SETTINGS)
@@ -139,7 +142,7 @@ async def test_a_killed_service_loses_no_answered_ping(database_url, second_data
         total = sum(len(replay.batches) for replay in replays)
         kills = 0
         work = asyncio.gather(*(play(client, replay) for replay in replays))
-        for share in (0.1, 0.3, 0.5, 0.75):
+        for share in (0.1, 0.4, 0.7):
             while sum(len(r.answered) for r in replays) < share * total and not work.done():
                 await asyncio.sleep(0.001)
             await asyncio.sleep(rng.uniform(0, 0.03))
@@ -148,7 +151,7 @@ async def test_a_killed_service_loses_no_answered_ping(database_url, second_data
                 kills += 1
                 await client.app.start(wait=False)
         await work
-        assert kills >= 3
+        assert kills == 3
 
         for replay in replays:
             for batch, answer in zip(replay.batches, replay.answered, strict=True):
@@ -162,7 +165,6 @@ async def test_a_killed_service_loses_no_answered_ping(database_url, second_data
         await client.settled()
 
     transitions, decisions = await story_of(database_url)
-    expected_transitions, expected_decisions = await story_of(second_database_url)
     assert len(transitions) > 1_000
     assert transitions == expected_transitions
     assert decisions == expected_decisions
@@ -214,13 +216,16 @@ async def test_a_killed_sender_sends_nothing_twice(database_url, stand_in, tmp_p
             assert response.status == 204
         now = datetime.now(UTC)
         lat, lon = STORES["store-0"]
-        arrive = [fix(now - timedelta(seconds=180), lat + 500 / 111_200, lon), fix(now - timedelta(seconds=5), lat, lon)]
+        arrive = [
+            fix(now - timedelta(seconds=180), lat + 500 / 111_200, lon),
+            fix(now - timedelta(seconds=5), lat, lon),
+        ]
         pings = asyncio.gather(*(post(client, client.customer(c), "phone", arrive) for c in customers))
         kills = 0
         for share in (0.05, 0.3, 0.6):
             async with asyncio.timeout(20):
                 while len(await accepted()) < share * count:
-                    await asyncio.sleep(0.005)
+                    await asyncio.sleep(0.02)
             await asyncio.sleep(rng.uniform(0, 0.1))
             client.app.kill()
             kills += 1
