@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 import structlog
 
@@ -159,3 +160,21 @@ def test_configuring_twice_does_not_double_lines() -> None:
     log.debug("below the level")
     assert first.getvalue() == ""
     assert one_line(second)["event"] == "once"
+
+
+@pytest.mark.parametrize("fmt", ["console", "json"])
+def test_the_words_of_database_errors_stay_out(fmt):
+    """PostgreSQL quotes keys and values in its errors: the log has the kind, the code and the lines, not the words."""
+    stream = io.StringIO()
+    configure_logs(fmt, stream)
+    try:
+        try:
+            raise asyncpg.UniqueViolationError("Key (push_token)=(secret-token) already exists")
+        except asyncpg.PostgresError as error:
+            raise RuntimeError("storing failed") from error
+    except RuntimeError:
+        structlog.get_logger("test").exception("request_failed")
+    text = stream.getvalue()
+    assert "secret-token" not in text
+    assert "UniqueViolationError [23505]" in text
+    assert "storing failed" in text
