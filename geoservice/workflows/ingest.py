@@ -39,7 +39,8 @@ FRESH_FOR: Final = timedelta(minutes=5)
 BATCH_ITEMS: Final = 2_000
 LANES: Final = 1
 """Batches under way at once: more would only make them smaller."""
-LINGER_S: Final = 0.006
+LINGER_S: Final = 0.008
+LINGER_STEPS: Final = 8
 _PATIENCE_S: Final = 5.0
 """A device that stays locked by somebody else for this long turns its request away with a 503."""
 
@@ -100,6 +101,11 @@ class IngestQueue(Protocol):
         """How many pings wait."""
         ...
 
+    @property
+    def requests(self) -> int:
+        """How many requests wait."""
+        ...
+
 
 class LocalQueue:
     """A bounded queue in this process; what is on it has not been answered, so nothing is lost with it."""
@@ -118,6 +124,11 @@ class LocalQueue:
         self._waiting.append(submission)
         self.items += len(submission.fixes)
         self._filled.set()
+
+    @property
+    def requests(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
 
     def put_back(self, submissions: Sequence[Submission]) -> None:
         """Add at the front, in order."""
@@ -205,8 +216,7 @@ class Ingest:
         batch: list[Submission] = []
         while True:
             if len(batch) > 1:
-                # Under load: whoever was just answered asks again at once, and shares the next batch's cost.
-                await asyncio.sleep(LINGER_S)
+                await _linger(queue, len(batch))
             batch = await queue.take(BATCH_ITEMS)
             INGEST_QUEUE.set(sum(lane.items for lane in self._queues))
             skipped = await self._process(batch)
@@ -513,6 +523,15 @@ def _answer(submission: Submission, receipt: IngestReceipt) -> None:
 def _refuse(submission: Submission, error: GeoserviceError) -> None:
     if not submission.answer.done():
         submission.answer.set_exception(error)
+
+
+async def _linger(queue: IngestQueue, answered: int) -> None:
+    """Under load, wait a moment: whoever was just answered asks again at once, and shares the next batch's cost."""
+    everybody = queue.requests + answered
+    for _ in range(LINGER_STEPS):
+        if queue.requests >= everybody:
+            return
+        await asyncio.sleep(LINGER_S / LINGER_STEPS)
 
 
 def _rejected(submission: Submission) -> IngestReceipt:

