@@ -14,8 +14,9 @@ from swagger_ui.core import ApplicationDocument
 
 from geoservice.api import customer, mobile, ops, problems, service
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
-from geoservice.api.routing import Route, Services, guarded
+from geoservice.api.routing import Route, Services, expected, guarded
 from geoservice.api.schemas import UPLOAD_BODY
+from geoservice.api.server import Site
 from geoservice.clock import Clock, SteerableClock, SystemClock
 from geoservice.config import Settings
 from geoservice.decisions.facts import QuietHours, RetailerDefaults
@@ -137,13 +138,12 @@ class App:
     async def _listen(self, services: Services) -> None:
         application = web.Application(middlewares=[problems.answer_errors], client_max_size=UPLOAD_BODY)
         for route in services.routes:
-            application.router.add_route(route.method, route.path, guarded(route, services))
+            application.router.add_route(route.method, route.path, guarded(route, services), expect_handler=expected)
         _serve_docs(application)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self.settings.host, self.settings.port, reuse_port=self._share_port or None)
-        await site.start()
+        await Site(runner, self.settings.host, self.settings.port, share_port=self._share_port).start()
         self.address = runner.addresses[0][:2]
         _log.info("serving", url=self.url)
 

@@ -221,19 +221,17 @@ class ImportAnswer(Struct, omit_defaults=True):
     dry_run: bool = False
 
 
-class Feature(Struct):
+class Feature(Struct, tag_field="type", tag="Feature"):
     """A GeoJSON Feature (RFC 7946)."""
 
-    type: str
     id: str
     geometry: dict[str, Any]
     properties: dict[str, Any]
 
 
-class FeatureCollection(Struct):
+class FeatureCollection(Struct, tag_field="type", tag="FeatureCollection"):
     """A GeoJSON FeatureCollection (RFC 7946)."""
 
-    type: str
     features: list[Feature]
 
 

@@ -142,13 +142,14 @@ def _write_message(row: Any) -> dict[str, Any]:
 ROUTES: Final = (
     Route("GET", "/v1/me/consents", get_consents, answer=answers.ConsentsAnswer),
     Route("PUT", "/v1/me/consents/{purpose}", put_consent, body=schemas.ConsentBody, answer=answers.ConsentChanged),
-    Route("GET", "/v1/me/preferences", get_preferences, answer=answers.PreferencesAnswer),
+    Route("GET", "/v1/me/preferences", get_preferences, answer=answers.PreferencesAnswer, headers=("ETag",)),
     Route(
         "PATCH",
         "/v1/me/preferences",
         patch_preferences,
         body=schemas.PreferencesBody,
         answer=answers.PreferencesChanged,
+        headers=("ETag",),
     ),
     Route("GET", "/v1/me/messages", get_messages, query=schemas.MessagesQuery, answer=answers.MessagesAnswer),
     Route("GET", "/v1/me/messages/{id}", get_message, answer=answers.MessageAnswer),

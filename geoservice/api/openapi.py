@@ -12,6 +12,7 @@ import msgspec
 from geoservice import __version__
 from geoservice.api.answers import Problem
 from geoservice.api.routing import Route
+from geoservice.vocabulary import CustomerId, Id, Purpose
 
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -21,23 +22,34 @@ _PROBLEMS: Final = {
     401: "No credentials, or ones that do not hold.",
     403: "Not allowed with these credentials.",
     404: "No such thing, or not the caller's.",
+    408: "The body did not come in time.",
     409: "Clashes with what is there.",
     413: "More than this route takes.",
     415: "A content type that this route does not read.",
     422: "Well-formed, but against a rule; `errors` says where.",
     503: "Not now; Retry-After says when.",
 }
-_PATTERNS: Final = {
-    "id": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[A-Za-z0-9._:\-|@]+$"},
-    "purpose": {"type": "string"},
+_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "ETag": {"description": "The version of what was answered.", "required": True, "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
+}
+_PROBLEM_HEADERS: Final = {401: "WWW-Authenticate", 503: "Retry-After"}
+_ACCESS_REASON: Final = {
+    "name": "Access-Reason",
+    "in": "header",
+    "required": False,
+    "description": "Why one customer's records are read; put on record. Keys of support and officers must say it.",
+    "schema": {"type": "string"},
 }
 
 
 def document(routes: Sequence[Route], title: str = "geoservice") -> dict[str, Any]:
     """Describe these routes; every answer that they can give is in it."""
     types = [kind for route in routes for kind in (route.body, route.query, route.answer) if kind is not None]
-    schemas, components = msgspec.json.schema_components([*types, Problem], ref_template=_REF)
-    by_type = dict(zip([*types, Problem], schemas, strict=True))
+    types += [Problem, Id, CustomerId, Purpose]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type, components)
@@ -72,12 +84,12 @@ def _operation(route: Route, schemas: dict[Any, dict[str, Any]], components: dic
     }
     if description:
         operation["description"] = description
-    if parameters := [*_path_parameters(route), *_query_parameters(route, schemas, components)]:
+    if parameters := [*_path_parameters(route, schemas), *_query_parameters(route, schemas, components)]:
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": schemas[route.body]}},
+            "content": {kind: {"schema": schemas[route.body]} for kind in route.body_types},
         }
     return operation
 
@@ -96,33 +108,45 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 def _responses(route: Route, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     content = {} if route.answer is None else {"content": {route.answer_type: {"schema": schemas[route.answer]}}}
-    good = {str(route.status): {"description": "Done.", **content}}
+    good = {str(route.status): {"description": "Done.", **content, **_headers(route.headers)}}
     for status in sorted(_statuses(route)):
         good[str(status)] = {
             "description": _PROBLEMS[status],
             "content": {"application/problem+json": {"schema": schemas[Problem]}},
+            **_headers((_PROBLEM_HEADERS[status],) if status in _PROBLEM_HEADERS else ()),
         }
+    for status in route.also:
+        good[str(status)] = {"description": "Not everything is there.", **content}
     return good
 
 
+def _headers(names: tuple[str, ...]) -> dict[str, Any]:
+    return {"headers": {name: _HEADERS[name] for name in names}} if names else {}
+
+
 def _statuses(route: Route) -> Iterable[int]:
-    found = set(route.refuses) | {503}
+    found = set(route.refuses)
     if route.roles is None or route.roles:
-        found.add(401)
+        found |= {401, 503}
     if route.roles:
         found.add(403)
     if "{" in route.path:
         found.add(404)
     if route.body is not None:
-        found |= {400, 413, 415, 422}
+        found |= {400, 408, 413, 415, 422}
     if route.query is not None:
         found.add(422)
     return found
 
 
-def _path_parameters(route: Route) -> Iterable[dict[str, Any]]:
+def _path_parameters(route: Route, schemas: dict[Any, dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
-        yield {"name": name, "in": "path", "required": True, "schema": _PATTERNS.get(name, {"type": "string"})}
+        kind: Any = Purpose if name == "purpose" else Id
+        if route.path.startswith("/v1/customers/"):
+            kind = CustomerId
+        yield {"name": name, "in": "path", "required": True, "schema": schemas[kind]}
+    if route.asks_reason:
+        yield _ACCESS_REASON
 
 
 def _query_parameters(

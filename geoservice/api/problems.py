@@ -31,6 +31,13 @@ def problem(status: int, code: str, title: str, detail: str, **extra: Any) -> we
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem document; the unexpected ones are logged and say nothing."""
+    response = await _answer(request, handler)
+    if response.status >= HTTPStatus.BAD_REQUEST and "Expect" in request.headers:
+        response.force_close()  # whether the body still comes is up to the other side
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except RequestError as error:
@@ -66,7 +73,9 @@ def _http_problem(error: web.HTTPException) -> web.Response:
     status = HTTPStatus(error.status)
     if status < HTTPStatus.BAD_REQUEST:
         raise error
-    code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(status, "bad_request")
+    code = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "too_large"}.get(
+        status, "bad_request"
+    )
     response = problem(status, code, status.phrase, status.description or status.phrase)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]

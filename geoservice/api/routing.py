@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from geoservice.api.auth import ApiKeys, CustomerTokens
 from geoservice.api.problems import refuse_invalid, refuse_malformed
 from geoservice.clock import Clock
 from geoservice.config import Settings
-from geoservice.errors import Forbidden, Invalid, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
+from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
 from geoservice.storage.database import Database
 from geoservice.vocabulary import CustomerId, Id, Role
 from geoservice.workflows.directory import Directory
@@ -23,6 +25,13 @@ from geoservice.workflows.operating import Actor, audit
 
 SMALL_BODY: Final = 256 * 1024
 """Bytes; what a form or a single thing needs. Routes that take batches or uploads say more."""
+
+BODY_S: Final = 20.0
+BODY_LEAST_BYTES_PER_S: Final = 1024 * 1024
+"""A body that has not come after 20 s, plus a second for each MiB that its route takes, is not waited for."""
+
+_EITHER_HEADER: Final = zlib.MAX_WBITS + 32
+_ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
 
 Body = TypeVar("Body")
 
@@ -60,6 +69,13 @@ class Route:
     answer_type: str = "application/json"
     status: int = 200
     refuses: tuple[int, ...] = ()
+    body_types: tuple[str, ...] = ("application/json",)
+    also: tuple[int, ...] = ()
+    """Other statuses that come with the same answer."""
+    headers: tuple[str, ...] = ()
+    """Headers that a good answer has."""
+    asks_reason: bool = False
+    """Whether it can read one customer's records, which needs the header Access-Reason."""
 
 
 @dataclass(slots=True)
@@ -81,16 +97,44 @@ class Call:
             "application/octet-stream",
         }:
             raise UnsupportedMedia("Send application/json.")
-        length = request.content_length or 0
-        body = bytearray()
-        while length <= self.route.body_max and (chunk := await request.content.readany()):
-            body += chunk
-            length = len(body)  # a body may come without its length, or packed
-        if length > self.route.body_max:
-            raise TooLarge(f"This route takes at most {self.route.body_max} bytes.")
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in _ENCODINGS:
+            raise UnsupportedMedia("Send the body plain, or packed with gzip or deflate.")
+        if (request.content_length or 0) > self.route.body_max:
+            raise _too_large(self.route.body_max)
+        if encoding == "identity" and request.content.is_eof() and "Expect" not in request.headers:
+            body = request.content.read_nowait()  # it came with its head, as nearly all do
+        else:
+            body = await self._wait_for_body(encoding)
+        if len(body) > self.route.body_max:
+            raise _too_large(self.route.body_max)
         if b"\\u0000" in body:
             raise Invalid("Text must not hold NUL characters.", code="nul_character")
-        return bytes(body)
+        return body
+
+    async def _wait_for_body(self, encoding: str) -> bytes:
+        try:
+            async with asyncio.timeout(BODY_S + self.route.body_max / BODY_LEAST_BYTES_PER_S):
+                body = bytes(await self._read())
+                if encoding == "identity":
+                    return body
+                return await asyncio.to_thread(_unpack, body, self.route.body_max)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
+        except (web.RequestPayloadError, ConnectionError, zlib.error):
+            raise MalformedBody("The body ended early, or is not packed as it says.") from None
+
+    async def _read(self) -> bytearray:
+        request = self.request
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # nothing of the answer is out yet
+        body = bytearray()
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > self.route.body_max:  # a body may come without its length
+                raise _too_large(self.route.body_max)
+        return body
 
     async def body(self, decoder: msgspec.json.Decoder[Body]) -> Body:
         """Read and check the body against a type."""
@@ -138,18 +182,22 @@ class Call:
         )
 
 
-_is_json = msgspec.json.Decoder(msgspec.Raw).decode
-
-
 def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
     """Check a body against a type: 400 if it is no JSON, 422 if it is another."""
     try:
-        try:
-            return decoder.decode(body)
-        except msgspec.ValidationError as error:
-            _is_json(body)  # the decoder stops at the first thing that is wrong; what follows may be no JSON at all
-            raise refuse_invalid(error) from None
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        refuse_no_json(body)  # the decoder stops at the first thing that is wrong; what follows may be no JSON at all
+        raise refuse_invalid(error) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise refuse_malformed() from None
+
+
+def refuse_no_json(body: bytes) -> None:
+    """Raise MalformedBody unless all of it is JSON, nested at most 1,024 deep (orjson's own limit)."""
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
         raise refuse_malformed() from None
 
 
@@ -183,6 +231,32 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
     if route.roles is None:
         return customers
     return operators if route.roles else public
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"This route takes at most {most} bytes.")
+
+
+def _unpack(packed: bytes, most: int) -> bytes:
+    """Unpack gzip or deflate, with or without zlib's header; one that grows beyond ``most`` is not followed further.
+
+    aiohttp would unpack by itself, on the event loop, also what is only read to be dropped: a megabyte that grows to
+    a gigabyte would stop everybody for seconds.
+    """
+    if not packed:
+        raise zlib.error
+    has_header = packed[:2] == b"\x1f\x8b" or packed[0] & 15 == 8
+    unpacking = zlib.decompressobj(_EITHER_HEADER if has_header else -zlib.MAX_WBITS)
+    body = unpacking.decompress(packed, most + 1)
+    if len(body) > most:
+        raise _too_large(most)
+    if not unpacking.eof or unpacking.unused_data:
+        raise zlib.error
+    return body
+
+
+async def expected(_request: web.Request) -> None:
+    """Let `Expect: 100-continue` wait until somebody wants the body: a refusal needs none."""
 
 
 def _header_text(value: str) -> str:

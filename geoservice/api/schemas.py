@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from geoservice.api.problems import detail_of
-from geoservice.api.routing import decode
+from geoservice.api.routing import decode, refuse_no_json
 from geoservice.decisions.decide import Outcome
 from geoservice.errors import ErrorDetail, TooLarge
 from geoservice.vocabulary import (
@@ -132,6 +132,26 @@ class CustomerBody(Struct, frozen=True, forbid_unknown_fields=True):
     attributes: Annotated[dict[str, str | Number | float | bool], Meta(max_length=100)] | None = None
 
 
+class FeatureBody(Struct, tag_field="type", tag="Feature"):
+    """A GeoJSON Feature: a Polygon, a MultiPolygon, or a Point with the property ``radius_m``.
+
+    For the document only: uploads are checked feature by feature, with all that is wrong said at once.
+    """
+
+    geometry: dict[str, Any]
+    properties: dict[str, Any] | None = None
+    id: str | int | None = None
+
+
+class FeatureCollectionBody(Struct, tag_field="type", tag="FeatureCollection"):
+    """A GeoJSON FeatureCollection; ids stand in the features or in their properties."""
+
+    features: list[FeatureBody]
+
+
+GEOJSON: Final = ("application/geo+json", "application/json")
+
+
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
     """The part of a query string that every list has."""
 
@@ -209,6 +229,7 @@ class ItemDecoder(Generic[Item]):
         return whole, list(enumerate(getattr(whole, self._items))), []
 
     def _one_by_one(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
+        refuse_no_json(body)  # what the envelope leaves raw has not been looked at
         envelope = decode(self._envelope, body)
         if len(getattr(envelope, self._items)) > self._items_max:
             raise TooLarge(f"This route takes at most {self._items_max} {self._items} at once.")

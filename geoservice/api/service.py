@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -89,9 +89,9 @@ async def put_clock(call: Call) -> web.Response:
 
 ROUTES: Final = (
     Route("GET", "/healthz", get_health, PUBLIC, answer=answers.HealthAnswer),
-    Route("GET", "/readyz", get_ready, PUBLIC, answer=answers.ReadyAnswer),
-    Route("GET", "/metrics", get_metrics, PUBLIC),
-    Route("GET", "/openapi.json", get_openapi, PUBLIC),
+    Route("GET", "/readyz", get_ready, PUBLIC, answer=answers.ReadyAnswer, also=(503,)),
+    Route("GET", "/metrics", get_metrics, PUBLIC, answer=str, answer_type="text/plain"),
+    Route("GET", "/openapi.json", get_openapi, PUBLIC, answer=dict[str, Any]),
 )
 CLOCK_ROUTES: Final = (
     Route("GET", "/v1/clock", get_clock, frozenset({Role.OPS}), answer=answers.ClockAnswer),

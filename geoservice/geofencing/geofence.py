@@ -622,7 +622,7 @@ def _check_rings(drafts: list[_Draft], errors: _Findings) -> None:
     rings = [draft.parts[p][r] for draft, p, r in places]
     offsets = _offsets(rings)
     lon, lat = np.concatenate(rings).T
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         off_globe = ~((np.abs(lon) <= 180) & (np.abs(lat) <= 90))
         steps = np.abs(np.diff(lon, append=lon[-1]))
     steps[offsets[1:] - 1] = 0  # from one ring to the next is no edge
