@@ -223,7 +223,7 @@ def test_every_problem_code_is_explained() -> None:
     table = text_of("errors.md").partition("## Inside")[0]
     listed = {code for row in re.findall(r"^\| \d+ \|([^|]*)\|", table, re.MULTILINE) for code in quoted(row)}
     http_codes = {"not_found", "method_not_allowed", "too_large", "bad_request", "request_timeout"}
-        assert listed == problem_codes() | http_codes
+    assert listed == problem_codes() | http_codes
 
 
 def test_every_code_of_a_detail_is_explained() -> None:
