@@ -95,16 +95,26 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
     if undecided:
         oldest = min(row["at"] for row in undecided)
         visits = Visits(await _sql.visits.fetch(connection, customer_ids=locked, since=oldest - RESUME_WITHIN))
-        known = await _load(connection, snapshot, rows, visits.ids, at)
+        heard = any(_is_heard(row, snapshot) for row in undecided)
+        known = await _load(connection, snapshot, rows, visits.ids, at) if heard else {}
         ledger = _Ledger()
         for row in undecided:
-            _engage_one(row, known[row["customer_id"]], visits, snapshot, at, ledger)
-        await _sql.close_deferred.run(connection, customer_ids=locked, at=at)
+            _engage_one(row, known.get(row["customer_id"]), visits, snapshot, at, ledger)
+        if any(row["waited_for"] for row in undecided):
+            await _sql.close_deferred.run(connection, customer_ids=locked, at=at)
         await _save(connection, visits, ledger, at)
     return len(rows)
 
 
-def _engage_one(row: Row, known: _Known, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger) -> None:
+def _is_heard(row: Row, snapshot: Snapshot) -> bool:
+    """Whether any campaign listens; if none does, nothing needs to be known of the customer."""
+    fence = snapshot.fence(row["geofence_id"])
+    return fence is not None and bool(snapshot.listening(_transition(row), _geofence(fence)))
+
+
+def _engage_one(
+    row: Row, known: _Known | None, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger
+) -> None:
     fence = snapshot.fence(row["geofence_id"])
     waited_for = row["waited_for"]
     if waited_for is None:
@@ -112,7 +122,7 @@ def _engage_one(row: Row, known: _Known, visits: Visits, snapshot: Snapshot, at:
         ledger.engaged.append((row["customer_id"], row["transition_id"], visit_id))
     else:
         visit_id = row["visit_id"]
-    if fence is None or not _is_valid(fence, at):
+    if known is None or fence is None or not _is_valid(fence, at):
         return
     facts = _facts(row, known, snapshot, visit_id, still_there=waited_for is None or visits.is_present(row))
     if waited_for is not None:
@@ -133,6 +143,24 @@ def _engage_one(row: Row, known: _Known, visits: Visits, snapshot: Snapshot, at:
             known.slots.insert(0, _slot(message_id, decision, facts, at))
 
 
+def _geofence(fence: Geofence) -> GeofenceFacts:
+    return GeofenceFacts(fence.geofence_id, fence.name, fence.kind, fence.tags)
+
+
+def _transition(row: Row) -> Transition:
+    return Transition(
+        kind=TransitionKind(row["kind"]),
+        geofence_id=row["geofence_id"],
+        at=row["at"],
+        confidence=row["confidence"],
+        source=Source(row["source"]),
+        late=row["late"],
+        initial=row["initial"],
+        assumed=row["assumed"],
+        speed_mps=row["speed_mps"],
+    )
+
+
 def _is_valid(fence: Geofence, at: datetime) -> bool:
     """Whether the geofence's own validity holds; outside of it there is nothing to say about it."""
     return (fence.valid_from is None or fence.valid_from <= at) and (
@@ -144,18 +172,7 @@ def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None, *,
     fence = snapshot.fence(row["geofence_id"])
     assert fence is not None  # noqa: S101 - the caller has looked
     store = snapshot.stores.get(fence.store_id) if fence.store_id else None
-    geofence = GeofenceFacts(fence.geofence_id, fence.name, fence.kind, fence.tags)
-    transition = Transition(
-        kind=TransitionKind(row["kind"]),
-        geofence_id=row["geofence_id"],
-        at=row["at"],
-        confidence=row["confidence"],
-        source=Source(row["source"]),
-        late=row["late"],
-        initial=row["initial"],
-        assumed=row["assumed"],
-        speed_mps=row["speed_mps"],
-    )
+    geofence, transition = _geofence(fence), _transition(row)
     zones = (
         known.preferences.timezone,
         known.row["timezone"],
