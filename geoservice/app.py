@@ -31,7 +31,8 @@ from geoservice.timers import Timers
 from geoservice.workflows import upkeep
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
-from geoservice.workflows.ingest import LANES, Ingest, LocalQueue
+from geoservice.workflows.ingest import LANES, Ingest
+from geoservice.workflows.queue import LocalQueue
 
 DRAIN_S: Final = 20.0
 """How long a stop waits for what is under way."""

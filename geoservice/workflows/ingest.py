@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
 import msgspec
@@ -33,6 +33,7 @@ from geoservice.vocabulary import Ignored, Transition
 from geoservice.workflows.customers import add_device
 from geoservice.workflows.directory import Directory, Snapshot
 from geoservice.workflows.engage import engage
+from geoservice.workflows.queue import DeviceKey, IngestQueue, IngestReceipt, Submission
 
 FRESH_FOR: Final = timedelta(minutes=5)
 """Transitions older than this are recorded as late and trigger no live message."""
@@ -44,112 +45,11 @@ LINGER_STEPS: Final = 8
 _PATIENCE_S: Final = 5.0
 """A device that stays locked by somebody else for this long turns its request away with a 503."""
 
-DeviceKey = tuple[str, str]
-"""(customer_id, device_id): the order in which devices are locked."""
-
 _sql = Queries("ingest")
 _visits = Queries("customers")
 _log = structlog.get_logger(__name__)
 _encode_track = msgspec.msgpack.Encoder().encode
 _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
-
-
-@dataclass(slots=True)
-class IngestReceipt:
-    """What became of the items of one request; the counts and lists add up to the items."""
-
-    accepted: int = 0
-    duplicates: int = 0
-    ignored: list[tuple[int, Ignored]] = field(default_factory=list)
-    rejected: list[tuple[int, ErrorDetail]] = field(default_factory=list)
-
-    def add(self, other: IngestReceipt) -> None:
-        """Join with what became of other items of the same request."""
-        self.accepted += other.accepted
-        self.duplicates += other.duplicates
-        self.ignored += other.ignored
-        self.rejected += other.rejected
-
-
-@dataclass(slots=True, eq=False)
-class Submission:
-    """The fixes of one request of one device, waiting for their answer."""
-
-    key: DeviceKey
-    fixes: Sequence[Indexed]
-    answer: asyncio.Future[IngestReceipt]
-    give_up_at: float
-
-
-class IngestQueue(Protocol):
-    """Where requests wait. The one here is local; a broker that keeps a customer's order may stand in."""
-
-    def put(self, submission: Submission) -> None:
-        """Add at the end; raises Overloaded when full."""
-        ...
-
-    def put_back(self, submissions: Sequence[Submission]) -> None:
-        """Add at the front, in order: their devices were locked."""
-        ...
-
-    async def take(self, items: int) -> list[Submission]:
-        """Wait for something, then take about as many items as asked for."""
-        ...
-
-    @property
-    def items(self) -> int:
-        """How many pings wait."""
-        ...
-
-    @property
-    def requests(self) -> int:
-        """How many requests wait."""
-        ...
-
-
-class LocalQueue:
-    """A bounded queue in this process; what is on it has not been answered, so nothing is lost with it."""
-
-    def __init__(self, capacity_items: int) -> None:
-        self._capacity = capacity_items
-        self._waiting: deque[Submission] = deque()
-        self._filled = asyncio.Event()
-        self.items = 0
-
-    def put(self, submission: Submission) -> None:
-        """Add at the end; raises Overloaded when full."""
-        # An empty queue takes any legal request, however small its capacity.
-        if self.items and self.items + len(submission.fixes) > self._capacity:
-            raise Overloaded("More pings are waiting than can be stored soon; try again shortly.")
-        self._waiting.append(submission)
-        self.items += len(submission.fixes)
-        self._filled.set()
-
-    @property
-    def requests(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
-
-    def put_back(self, submissions: Sequence[Submission]) -> None:
-        """Add at the front, in order."""
-        self._waiting.extendleft(reversed(submissions))
-        self.items += sum(len(s.fixes) for s in submissions)
-        if submissions:
-            self._filled.set()
-
-    async def take(self, items: int) -> list[Submission]:
-        """Wait for something, then take about as many items as asked for."""
-        await self._filled.wait()
-        taken: list[Submission] = []
-        count = 0
-        while self._waiting and (not taken or count + len(self._waiting[0].fixes) <= items):
-            submission = self._waiting.popleft()
-            count += len(submission.fixes)
-            taken.append(submission)
-        self.items -= count
-        if not self._waiting:
-            self._filled.clear()
-        return taken
 
 
 @dataclass(slots=True)
