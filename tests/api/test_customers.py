@@ -365,7 +365,7 @@ async def test_messages_come_in_pages(shared, who):
                                  why, state, reserved_at, not_before, expires_at)
            select $1, 'm' || n, 'd', 'c', 't', 'push', '{}', '{"title": "t", "body": "b"}', '{}',
                   case when n = 3 then 'failed' else 'accepted' end, at, at, at
-           from (select n, $2::timestamptz + (n / 3) * interval '1 ms' as at from generate_series(0, 9) as n)""",
+           from (select n, $2::timestamptz + (n / 3) * interval '1 ms' as at from generate_series(0, 9) as n) as row""",
         who,
         NOON,
     )
