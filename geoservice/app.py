@@ -27,6 +27,7 @@ from geoservice.push.recorder import RecorderSender
 from geoservice.storage.database import UNREACHABLE, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres
 from geoservice.storage.migrate import migrate
+from geoservice.telemetry.health import watch_loop_lag
 from geoservice.timers import Timers
 from geoservice.workflows import upkeep
 from geoservice.workflows.deliver import Deliver
@@ -90,6 +91,7 @@ class App:
         self._spawn("deliver", deliver.run())
         self._spawn("postponed", upkeep.watch_postponed(database, directory, self.clock, ingest.left_undecided))
         self._spawn("ingest", ingest.run())
+        self._spawn("lag", watch_loop_lag())
         self._stack.push_async_callback(deliver.drain, DRAIN_S)
 
         timers = Timers(database)

@@ -71,6 +71,14 @@ CATALOGUE: Final = Gauge(
 )
 
 
+LOOP_LAG: Final = Histogram(
+    "geoservice_event_loop_lag_seconds",
+    "How late the event loop comes back to what is due; every request waits that long, too.",
+    buckets=_FAST_S,
+    registry=REGISTRY,
+)
+
+
 def exposition() -> bytes:
     """Write the metrics in Prometheus' text format; of all processes that share the port, if there are several."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
