@@ -17,6 +17,8 @@ from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError,
 CONTENT_TYPE: Final = "application/problem+json"
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_QUOTED = re.compile(r"(?<=value) ['\"].*$", re.DOTALL)
+"""What msgspec quotes of the caller's text: a value that is no member of an enum."""
 _log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -92,7 +94,8 @@ def detail_of(error: msgspec.ValidationError, prefix: str = "") -> ErrorDetail:
     match = _AT.match(str(error))
     assert match is not None  # noqa: S101 - the pattern matches every text
     path = (prefix + (match["path"] or "")).lstrip(".")
-    return ErrorDetail(path, _code_of(match["what"]), match["what"])
+    what = _QUOTED.sub("", match["what"])
+    return ErrorDetail(path, _code_of(what), what)
 
 
 def _code_of(what: str) -> str:
