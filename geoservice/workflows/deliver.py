@@ -110,12 +110,14 @@ class Deliver:
         self._claims.add(claim_id)
         at = self._clock.now()
         lease = {"claim_id": claim_id, "lease_s": LEASE_S, "at": at}
-        claimed = await self._claim(free, lease)
-        if claimed:
-            rows = await self._database.run(lambda connection: _begin(connection, lease, claimed))
-            self._start(claim_id, rows)
-        # After an error it stays listed, to be given back at the end; its lease would run out, too.
-        self._claims.discard(claim_id)
+        try:
+            claimed = await self._claim(free, lease)
+            if claimed:
+                rows = await self._database.run(lambda connection: _begin(connection, lease, claimed))
+                self._start(claim_id, rows)
+        finally:
+            # After an error its lease gives it back; listed for ever, an outage would add one every second.
+            self._claims.discard(claim_id)
         return claimed == free
 
     async def _claim(self, free: int, lease: dict[str, Any]) -> int:
