@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 from swagger_ui.core import ApplicationDocument
 
-from geoservice.api import customer, mobile, ops, problems, service
+from geoservice.api import customer, messages, mobile, ops, problems, service
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.routing import Route, Services, expected, guarded
 from geoservice.api.schemas import UPLOAD_BODY
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 def all_routes(*, steerable: bool) -> tuple[Route, ...]:
     """List every route; those of the clock only where it can be steered."""
     clock = service.CLOCK_ROUTES if steerable else ()
-    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *ops.ROUTES, *clock)
+    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *messages.ROUTES, *ops.ROUTES, *clock)
 
 
 class App:

@@ -242,6 +242,18 @@ class MessageState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class MessageEvent(StrEnum):
+    """A fact about a message after it left. It is no state: a message that was accepted stays accepted."""
+
+    DELIVERED = "delivered"
+    OPENED = "opened"
+    DISMISSED = "dismissed"
+    HELPFUL = "helpful"
+    CREEPY = "creepy"
+    STOP = "stop"
+    CONVERTED = "converted"
+
+
 MESSAGE_MOVES: Final[dict[MessageState, frozenset[MessageState]]] = {
     # Reserved: it holds its cap slot and waits for a sender.
     MessageState.PENDING: frozenset({MessageState.CLAIMED, MessageState.EXPIRED, MessageState.CANCELLED}),

@@ -12,7 +12,16 @@ from geoservice.decisions.campaigns import CampaignSpec
 from geoservice.decisions.decide import Outcome
 from geoservice.decisions.reasons import Gate
 from geoservice.geofencing.presence import PresenceState
-from geoservice.vocabulary import Channel, GeofenceKind, Ignored, MessageState, Purpose, Source, TransitionKind
+from geoservice.vocabulary import (
+    Channel,
+    GeofenceKind,
+    Ignored,
+    MessageEvent,
+    MessageState,
+    Purpose,
+    Source,
+    TransitionKind,
+)
 
 
 class ErrorPlace(Struct, omit_defaults=True):
@@ -156,8 +165,16 @@ class WhyAnswer(Struct):
     how_to_change: str
 
 
+class TimelineItem(Struct):
+    """One thing that happened to a message: decided, a state, or what the phone and she did with it."""
+
+    at: datetime
+    what: str
+    detail: str | None
+
+
 class MessageAnswer(Struct):
-    """A message to the customer."""
+    """A message to the customer; ``timeline`` is its life, oldest first."""
 
     id: str
     campaign_id: str
@@ -173,6 +190,16 @@ class MessageAnswer(Struct):
     deep_link: str | None
     image_url: str | None
     why: WhyAnswer
+    timeline: list[TimelineItem]
+
+
+class FeedbackAnswer(Struct):
+    """What is on record: the first report of an event holds."""
+
+    id: str
+    event: MessageEvent
+    at: datetime
+    repeated: bool
 
 
 class MessagesAnswer(Struct, omit_defaults=True):

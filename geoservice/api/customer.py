@@ -1,8 +1,7 @@
-"""Routes of the customer: consents, preferences, and the messages with their why."""
+"""Routes of the customer: consents and preferences."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +12,7 @@ from geoservice.api.mobile import refuse_unknown_zone
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.facts import Preferences
 from geoservice.errors import ErrorDetail, Invalid, NotFound
-from geoservice.vocabulary import Id, Instant, Purpose, to_jsonable
+from geoservice.vocabulary import Purpose, to_jsonable
 from geoservice.workflows import customers
 
 _consent_body = msgspec.json.Decoder(schemas.ConsentBody)
@@ -88,57 +87,6 @@ def write_preferences(preferences: Preferences) -> dict[str, Any]:
     return body
 
 
-async def get_messages(call: Call) -> web.Response:
-    """List messages, newest first, each with its why."""
-    query = call.query(schemas.MessagesQuery)
-    limit = query.limit
-    before, before_id = _cursor(query.before)
-    rows = await customers.messages(
-        call.services.database, call.customer_id, limit=limit + 1, before=before, before_id=before_id
-    )
-    body: dict[str, Any] = {"items": [_write_message(row) for row in rows[:limit]]}
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        body["next"] = f"{last['reserved_at'].isoformat()},{last['message_id']}"
-    return answer(body)
-
-
-def _cursor(text: str | None) -> tuple[datetime | None, str]:
-    if text is None:
-        return None, ""
-    instant, _, message_id = text.partition(",")
-    try:
-        # A plus sign that was not escaped arrives as a space.
-        return schemas.in_utc(msgspec.convert(instant.replace(" ", "+"), Instant)), msgspec.convert(message_id, Id)
-    except (msgspec.ValidationError, ValueError):
-        raise Invalid("before must be the next of an earlier page.") from None
-
-
-async def get_message(call: Call) -> web.Response:
-    """Give one message with its why."""
-    return answer(_write_message(await customers.message(call.services.database, call.customer_id, call.id())))
-
-
-def _write_message(row: Any) -> dict[str, Any]:
-    payload = row["payload"]
-    return {
-        "id": row["message_id"],
-        "campaign_id": row["campaign_id"],
-        "topic": row["topic"],
-        "channel": row["channel"],
-        "state": row["state"],
-        "at": row["reserved_at"],
-        "accepted_at": row["accepted_at"],
-        "expires_at": row["expires_at"],
-        "store_id": row["store_id"],
-        "title": payload["title"],
-        "body": payload["body"],
-        "deep_link": payload.get("deep_link"),
-        "image_url": payload.get("image_url"),
-        "why": row["why"],
-    }
-
-
 ROUTES: Final = (
     Route("GET", "/v1/me/consents", get_consents, answer=answers.ConsentsAnswer),
     Route("PUT", "/v1/me/consents/{purpose}", put_consent, body=schemas.ConsentBody, answer=answers.ConsentChanged),
@@ -151,6 +99,4 @@ ROUTES: Final = (
         answer=answers.PreferencesChanged,
         headers=("ETag",),
     ),
-    Route("GET", "/v1/me/messages", get_messages, query=schemas.MessagesQuery, answer=answers.MessagesAnswer),
-    Route("GET", "/v1/me/messages/{id}", get_message, answer=answers.MessageAnswer),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -164,6 +164,17 @@ class MessagesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     before: str | None = None
+
+
+class FeedbackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/me/messages/{id}/feedback``; ``at`` is when it happened, for a phone that reports late."""
+
+    event: Literal["delivered", "opened", "dismissed", "helpful", "creepy", "stop"]
+    at: Instant | None = None
+
+    def __post_init__(self) -> None:
+        if self.at is not None:
+            in_utc(self.at)
 
 
 class _Lookup(Page, frozen=True, forbid_unknown_fields=True):

@@ -31,7 +31,7 @@ class _DevicesChanged(Exception):
     """A device appeared between the two looks; its lock belongs before the customer's."""
 
 
-async def _lock(connection: Connection, customer_id: str) -> None:
+async def lock_customer(connection: Connection, customer_id: str) -> None:
     """Take L1 and L2 of one customer, and make sure that no device slipped in between."""
     locked = [row["device_id"] for row in await _sql.lock_devices_of.fetch(connection, customer_id=customer_id)]
     await _sql.lock_customers.fetch(connection, customer_ids=[customer_id])
@@ -40,8 +40,8 @@ async def _lock(connection: Connection, customer_id: str) -> None:
         raise _DevicesChanged
 
 
-async def _run(database: Database, work: Any) -> Any:
-    """Run a transaction that starts with :func:`_lock`, again if a device appeared."""
+async def run_locked(database: Database, work: Any) -> Any:
+    """Run a transaction that starts with :func:`lock_customer`, again if a device appeared."""
     for _ in range(_ATTEMPTS):
         try:
             return await database.run(work)
@@ -124,7 +124,7 @@ async def register_device(database: Database, key: tuple[str, str], registration
         )
         await _sql.copy_location_consent.run(connection, customer_id=customer_id, device_id=device_id)
 
-    await _run(database, work)
+    await run_locked(database, work)
 
 
 async def remove_device(database: Database, key: tuple[str, str], at: datetime) -> None:
@@ -132,7 +132,7 @@ async def remove_device(database: Database, key: tuple[str, str], at: datetime) 
     customer_id, device_id = key
 
     async def work(connection: Connection) -> None:
-        await _lock(connection, customer_id)
+        await lock_customer(connection, customer_id)
         await _sql.leave_visits_with_device.run(
             connection, customer_id=customer_id, device_id=device_id, still_in=[], at=at
         )
@@ -142,7 +142,7 @@ async def remove_device(database: Database, key: tuple[str, str], at: datetime) 
         if not await _sql.delete_device.run(connection, customer_id=customer_id, device_id=device_id):
             raise NotFound("There is no such device.")
 
-    await _run(database, work)
+    await run_locked(database, work)
 
 
 # Consents ---------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ async def record_consent(
 
     async def work(connection: Connection) -> Withdrawn:
         await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
-        await _lock(connection, customer_id)
+        await lock_customer(connection, customer_id)
         await _sql.add_consent.run(
             connection,
             customer_id=customer_id,
@@ -194,7 +194,7 @@ async def record_consent(
         )
         return await _cancel(connection, _sql.cancel_needing, customer_id, at, purpose=purpose.value)
 
-    result: Withdrawn = await _run(database, work)
+    result: Withdrawn = await run_locked(database, work)
     return result
 
 
@@ -243,7 +243,7 @@ async def change_preferences(
 
     async def work(connection: Connection) -> tuple[Preferences, int, Withdrawn]:
         await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
-        await _lock(connection, customer_id)
+        await lock_customer(connection, customer_id)
         row = await _sql.preferences.row(connection, customer_id=customer_id)
         before, _ = _decode_preferences(row)
         after = msgspec.convert(merge_patch(to_jsonable(before), patch), Preferences)
@@ -260,7 +260,7 @@ async def change_preferences(
         )
         return after, version, withdrawn
 
-    result: tuple[Preferences, int, Withdrawn] = await _run(database, work)
+    result: tuple[Preferences, int, Withdrawn] = await run_locked(database, work)
     return result
 
 
@@ -353,25 +353,6 @@ async def presence(database: Database, customer_id: str) -> list[asyncpg.Record]
     """List her devices with their tracks."""
     async with database.connection() as connection:
         return await _sql.presence.fetch(connection, customer_id=customer_id)
-
-
-async def messages(
-    database: Database, customer_id: str, *, limit: int, before: datetime | None, before_id: str
-) -> list[asyncpg.Record]:
-    """List what was or is being said to her, newest first."""
-    async with database.connection() as connection:
-        return await _sql.messages.fetch(
-            connection, customer_id=customer_id, limit=limit, before=before, before_id=before_id
-        )
-
-
-async def message(database: Database, customer_id: str, message_id: str) -> asyncpg.Record:
-    """Give one message of hers; raises NotFound."""
-    async with database.connection() as connection:
-        row = await _sql.message.row(connection, customer_id=customer_id, message_id=message_id)
-    if row is None:
-        raise NotFound("There is no such message.")
-    return row
 
 
 async def update_customer(database: Database, customer_id: str, at: datetime, **known: Any) -> None:

@@ -157,7 +157,9 @@ class Deliver:
         values = settle(outcome, attempts=row["attempts"], expires_at=row["expires_at"], at=at)
         key = {"customer_id": row["customer_id"], "message_id": row["message_id"]}
         # Tried again when somebody holds the row: else the lease would run out, and what is known become unknown.
-        await self._database.run(lambda connection: _sql.complete.value(connection, claim_id=claim_id, **key, **values))
+        await self._database.run(
+            lambda connection: _sql.complete.value(connection, claim_id=claim_id, at=at, **key, **values)
+        )
         if isinstance(outcome, outcomes.TokenDead):
             async with self._database.connection() as connection:
                 await _sql.retire_token.run(

@@ -31,7 +31,7 @@ from geoservice.decisions import campaigns, conditions
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.geofencing import geofence
 from geoservice.telemetry.metrics import REGISTRY
-from geoservice.vocabulary import Fix, Ignored, MessageState, Purpose, Role
+from geoservice.vocabulary import Fix, Ignored, MessageEvent, MessageState, Purpose, Role
 from geoservice.workflows.publishing import StoreBody
 
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
@@ -177,6 +177,7 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("connect-your-app.md", schemas.ConsentBody),
         ("connect-your-app.md", schemas.PreferencesBody),
         ("connect-your-app.md", schemas.EventBody),
+        ("connect-your-app.md", schemas.FeedbackBody),
         ("connect-your-app.md", Fix),
         ("upload-geofences.md", StoreBody),
     ],
@@ -203,6 +204,7 @@ def test_every_field_is_explained(page: str, kind: type) -> None:
         ("connect-your-app.md", [f"ignored `{reason}" for reason in Ignored]),
         ("settings.md", Role),
         ("states.md", MessageState),
+        ("states.md", MessageEvent),
         ("reasons.md", Reason),
     ],
     ids=lambda part: getattr(part, "__name__", None),

@@ -174,18 +174,5 @@ order by event_id
 on conflict do nothing
 returning event_id;
 
--- name: messages
-select message_id, campaign_id, topic, channel, state, payload, why, store_id, reserved_at, accepted_at, expires_at
-from messages
-where customer_id = :customer_id and state not in ('failed', 'expired', 'cancelled')
-  and (:before::timestamptz is null or (reserved_at, message_id) < (:before, :before_id))
-order by reserved_at desc, message_id desc
-limit :limit;
-
--- name: message
-select message_id, campaign_id, topic, channel, state, payload, why, store_id, reserved_at, accepted_at, expires_at
-from messages
-where customer_id = :customer_id and message_id = :message_id and state not in ('failed', 'expired', 'cancelled');
-
 -- name: presence
 select device_id, track from devices where customer_id = :customer_id order by device_id;

@@ -59,6 +59,8 @@ where m.state = 'claimed' and (m.customer_id, m.message_id) in (
 update messages
 set state = :state::text, accepted_at = :accepted_at, finished_at = :finished_at, not_before = :not_before,
     provider_message_id = :provider_message_id, failure = :failure, in_doubt = in_doubt or :state::text = 'unknown',
+    tries = (case when jsonb_array_length(tries) < 20 then tries else tries - 1 end)
+        || jsonb_build_object('at', :at::timestamptz, 'state', :state::text, 'reason', :failure::text),
     claim_id = null, lease_until = null
 where customer_id = :customer_id and message_id = :message_id and claim_id = :claim_id and state = 'sending'
 returning message_id;
@@ -98,17 +100,22 @@ set state = case when m.state = 'claimed' then 'pending' else 'unknown' end,
     failure = case when m.state = 'claimed' then null else 'lease_lost' end,
     finished_at = case when m.state = 'claimed' then null else :at::timestamptz end,
     in_doubt = m.in_doubt or m.state = 'sending',
+    tries = case when m.state = 'claimed' then m.tries else m.tries
+        || jsonb_build_object('at', :at::timestamptz, 'state', 'unknown', 'reason', 'lease_lost') end,
     claim_id = null, lease_until = null
 from lost where m.customer_id = lost.customer_id and m.message_id = lost.message_id;
 
 -- name: resend_unknown
--- Only campaigns that said `resend`: the phone replaces the first copy, if there is one, by tag and collapse id.
+-- Only campaigns that said `resend`: the phone replaces the first copy, if there is one, by tag and collapse id. One
+-- that her phone has reported is in no doubt any more.
 update messages set state = 'claimed', claim_id = :claim_id,
                     lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 where (customer_id, message_id) in (
     select customer_id, message_id from messages
     where state = 'unknown' and resend and not unwanted and not_before <= :at and expires_at > :at
       and attempts < :max_attempts
+      and not exists (select from message_events e where e.customer_id = messages.customer_id
+                      and e.message_id = messages.message_id)
     order by not_before limit :limit for no key update skip locked)
 returning customer_id, message_id;
 
