@@ -16,7 +16,9 @@ from opening_hours import OpeningHours
 
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState, TriggerOn, compile_campaign
 from geoservice.errors import ErrorDetail, Invalid, NotFound
-from geoservice.geofencing.geofence import Changes, Geofence, ParsedGeofences, diff, parse_collection
+from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.uploads.changes import Changes, diff
+from geoservice.geofencing.uploads.checks import ParsedGeofences, parse_collection
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Latitude, Longitude, to_jsonable

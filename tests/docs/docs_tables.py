@@ -262,9 +262,9 @@ def detail_codes(path: Path) -> set[str]:
             found.update(text for text in _texts(call.args[place]) if _CODE.fullmatch(text.replace("*", "x")))
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and function.name in {"_position_problem", "_code_of"}:
+        if isinstance(function, ast.FunctionDef) and function.name in {"position_problem", "_code_of"}:
             tuples = (node.elts for node in ast.walk(function) if isinstance(node, ast.Tuple) and node.elts)
-            at = 0 if function.name == "_position_problem" else -1
+            at = 0 if function.name == "position_problem" else -1
             returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value)
             for each in (*(elts[at] for elts in tuples), *returned):
                 found.update(text for text in _texts(each) if _CODE.fullmatch(text))

@@ -29,7 +29,7 @@ from geoservice.app import all_routes
 from geoservice.config import PREFIX, SETTINGS
 from geoservice.decisions import campaigns, conditions
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.geofencing import geofence
+from geoservice.geofencing.uploads import checks, features
 from geoservice.telemetry.metrics import REGISTRY
 from geoservice.vocabulary import Fix, Ignored, MessageEvent, MessageState, Purpose, Role
 from geoservice.workflows.publishing import StoreBody
@@ -193,8 +193,8 @@ def test_every_field_is_explained(page: str, kind: type) -> None:
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("upload-geofences.md", geofence._FIELDS),
-        ("upload-geofences.md", geofence._KINDS),
+        ("upload-geofences.md", features._FIELDS),
+        ("upload-geofences.md", features._KINDS),
         ("first-campaign.md", Gate),
         ("first-campaign.md", campaigns.CampaignState),
         ("first-campaign.md", campaigns.TriggerOn),
@@ -230,7 +230,7 @@ def test_every_problem_code_is_explained() -> None:
 
 def test_every_code_of_a_detail_is_explained() -> None:
     """The codes that stand in errors and in rejected items are those in the tables, no more and no less."""
-    ours = [path for path in PACKAGE.rglob("*.py") if path.name != "geofence.py"]
+    ours = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "uploads"]
     assert first_cells(text_of("errors.md").partition("## Inside")[2]) == set().union(*map(detail_codes, ours))
 
 
@@ -238,7 +238,7 @@ def test_every_code_of_an_upload_is_explained() -> None:
     """The codes that an upload of geofences may be answered with are those in the tables, no more and no less."""
     text = text_of("upload-geofences.md").partition("| code | what to do |")[2].partition("## Stores")[0]
     listed = first_cells(text)
-    raised = detail_codes(PACKAGE / "geofencing" / "geofence.py")
+    raised = set().union(*map(detail_codes, (PACKAGE / "geofencing" / "uploads").glob("*.py")))
     patterns = {code for code in raised if "*" in code}
     assert raised - patterns <= listed
     assert all(any(fnmatch(code, pattern) for pattern in patterns) for code in listed - raised)
@@ -250,9 +250,9 @@ def test_numbers_of_limits_are_those_of_the_code() -> None:
     assert f"At most {schemas.PINGS_MAX:,} pings and {schemas.PINGS_BODY // 2**20} MiB" in app
     assert f"At most {schemas.EVENTS_MAX:,} events and {schemas.EVENTS_BODY // 2**10} KiB" in app
     assert f"at most {schemas.UPLOAD_BODY // 2**20} MiB" in upload
-    assert f"above 0 up to {geofence.MAX_RADIUS_M:,}" in upload
-    assert f"at most {geofence.MAX_AREA_M2 / 1e6:,.0f} km²" in upload
-    assert f"at most {geofence.MAX_VERTICES:,} positions" in upload
+    assert f"above 0 up to {features.MAX_RADIUS_M:,}" in upload
+    assert f"at most {checks.MAX_AREA_M2 / 1e6:,.0f} km²" in upload
+    assert f"at most {features.MAX_VERTICES:,} positions" in upload
     assert f"up to {conditions.MAX_DEPTH} levels and {conditions.MAX_CONDITIONS} conditions" in campaign
 
 

@@ -12,16 +12,11 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoservice.geofencing.geofence import (
-    MAX_LISTED,
-    Geofence,
-    ParsedGeofences,
-    areas_m2,
-    diff,
-    effective_radii_m,
-    parse_collection,
-    to_feature,
-)
+from geoservice.geofencing.geofence import Geofence, to_feature
+from geoservice.geofencing.uploads.changes import diff
+from geoservice.geofencing.uploads.checks import ParsedGeofences, parse_collection
+from geoservice.geofencing.uploads.drafts import MAX_LISTED
+from geoservice.geofencing.uploads.shapes import areas_m2
 from geoservice.vocabulary import GeofenceKind
 
 STORE = (9.998, 53.5511)
@@ -476,12 +471,6 @@ def test_areas(lat: float, expected_m2: float) -> None:
     """Areas are those on the WGS 84 ellipsoid, at every latitude."""
     box = shapely.box(10, lat - 0.005, 10.01, lat + 0.005)
     assert areas_m2([box])[0] == pytest.approx(expected_m2, rel=1e-4)
-
-
-def test_effective_radii() -> None:
-    """A circle's effective radius is its radius; a polygon's is that of the circle with its area."""
-    circle, square = one(feature(POINT, radius_m=150)), one(feature())
-    assert list(effective_radii_m([circle, square])) == pytest.approx([150, 48.4], abs=0.1)
 
 
 # Round trip and differences ---------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import pytest
 import shapely
 from opening_hours import OpeningHours
 
-from geoservice.geofencing.geofence import Geofence, parse_collection
+from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.uploads.checks import parse_collection
 from geoservice.vocabulary import GeofenceKind
 
 CITY = Path(__file__).parents[2] / "geofences"
