@@ -25,7 +25,7 @@ from geoservice.decisions.conditions import (
 )
 from geoservice.decisions.templates import Template, compile_template
 from geoservice.errors import ErrorDetail, Invalid
-from geoservice.vocabulary import EventType, GeofenceKind, Id, Instant, Transition
+from geoservice.vocabulary import EventType, GeofenceKind, Id, Instant, Transition, TransitionKind
 
 if TYPE_CHECKING:  # facts.py holds campaigns, so it cannot be imported here at run time
     from geoservice.decisions.facts import GeofenceFacts
@@ -136,25 +136,45 @@ class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ambiguous: Ambiguous = Ambiguous.DROP
 
 
+class Audience(Struct, frozen=True, cache_hash=True):
+    """What consents and preferences are asked about: campaigns with the same of both share those checks."""
+
+    topic: str
+    uses: frozenset[Use]
+
+
+class Texts(Struct, frozen=True, cache_hash=True):
+    """What a message says, checked: its templates, and all the variables that they read."""
+
+    title: Template
+    body: Template
+    deep_link: Template | None
+    image_url: str | None
+    data: tuple[tuple[str, Template], ...]
+    variables: tuple[str, ...]
+
+
 class Campaign(Struct, frozen=True):
     """A checked campaign, ready to be evaluated."""
 
     campaign_id: str
     version: int
     spec: CampaignSpec
-    uses: frozenset[Use]
+    audience: Audience
     condition: Condition
     interests: tuple[Interest, ...]
-    title: Template
-    body: Template
-    deep_link: Template | None = None
-    data: tuple[tuple[str, Template], ...] = ()
+    texts: Texts
+
+    @property
+    def uses(self) -> frozenset[Use]:
+        """The data that it declares to use."""
+        return self.audience.uses
 
     def listens_to(self, transition: Transition, geofence: GeofenceFacts) -> bool:
         """Whether this transition starts the campaign. Sensitive places start none."""
         trigger = self.spec.trigger
         return (
-            transition.kind.value == trigger.on.value
+            _TRANSITION[trigger.on] is transition.kind
             and geofence.kind is not GeofenceKind.SENSITIVE
             and (trigger.geofence_kind is None or trigger.geofence_kind is geofence.kind)
             and (not trigger.geofence_ids or geofence.geofence_id in trigger.geofence_ids)
@@ -181,6 +201,14 @@ class Campaign(Struct, frozen=True):
         limits = self.spec.limits
         lifetime_s = 0 if limits.per_customer is None else 366 * DAY_S
         return max(limits.min_gap_s or 0, limits.cooldown_s or 0, lifetime_s)
+
+
+_TRANSITION: Final[dict[TriggerOn, TransitionKind]] = {
+    TriggerOn.ENTER: TransitionKind.ENTER,
+    TriggerOn.DWELL: TransitionKind.DWELL,
+    TriggerOn.EXIT: TransitionKind.EXIT,
+    TriggerOn.CROSSED: TransitionKind.CROSSED,
+}
 
 
 def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Campaign:
@@ -212,13 +240,21 @@ def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Camp
         campaign_id=campaign_id,
         version=version,
         spec=spec,
-        uses=frozenset(map(Use, spec.uses)),
+        audience=Audience(spec.topic, frozenset(map(Use, spec.uses))),
         condition=condition,
         interests=tuple(interests(condition)),
+        texts=_texts(spec.content, templates),
+    )
+
+
+def _texts(content: Content, templates: dict[str, Template]) -> Texts:
+    return Texts(
         title=templates["content.title"],
         body=templates["content.body"],
         deep_link=templates.get("content.deep_link"),
-        data=tuple((key, templates[f"content.data.{key}"]) for key in spec.content.data),
+        image_url=content.image_url,
+        data=tuple((key, templates[f"content.data.{key}"]) for key in content.data),
+        variables=tuple(sorted({name for template in templates.values() for name in template.variables})),
     )
 
 

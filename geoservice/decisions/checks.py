@@ -1,4 +1,7 @@
-"""The record of one check: which gate, passed or not, why, and the facts that it used. Pure."""
+"""The record of one check: which gate, passed or not, why, and the facts that it used. Pure.
+
+Campaigns that are looked at together share the checks that say the same of all of them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from msgspec import Struct
 from geoservice.decisions.reasons import Gate, Reason
 
 
-class Check(Struct, frozen=True):
+class Check(Struct, frozen=True, gc=False):
     """One gate's result. ``reason`` is None when it passed; ``facts`` holds JSON and datetimes."""
 
     gate: Gate

@@ -29,7 +29,7 @@ PURCHASE_EVENTS: Final = frozenset({EventType.PURCHASED, EventType.REVIEWED})
 """Events that tell what she owns; a campaign may read them only when it declares ``purchase``."""
 
 
-class Interest(Struct, frozen=True, forbid_unknown_fields=True):
+class Interest(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True):
     """At least ``min_count`` of these events in the category within the last ``within_days`` days.
 
     ``not_purchased`` stays silent when she bought in the category meanwhile. It only ever prevents a message,
@@ -47,19 +47,19 @@ class Interest(Struct, frozen=True, forbid_unknown_fields=True):
     not_purchased: bool = True
 
 
-class AllOf(Struct, frozen=True):
+class AllOf(Struct, frozen=True, cache_hash=True):
     """Every part holds; with no part at all it holds always."""
 
     parts: tuple[Condition, ...]
 
 
-class AnyOf(Struct, frozen=True):
+class AnyOf(Struct, frozen=True, cache_hash=True):
     """At least one part holds."""
 
     parts: tuple[Condition, ...]
 
 
-class Not(Struct, frozen=True):
+class Not(Struct, frozen=True, cache_hash=True):
     """The part does not hold."""
 
     part: Condition

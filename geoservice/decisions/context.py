@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import IntEnum
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ EVENT_PROVENANCE: Final[dict[EventType, Provenance]] = {
 }
 
 
-class Match(Struct, frozen=True):
+class Match(Struct, frozen=True, gc=False):
     """An interest that was found: the events that show it, newest first."""
 
     interest: Interest
@@ -63,7 +64,7 @@ class Match(Struct, frozen=True):
         return next(event for event in self.events if EVENT_PROVENANCE[event.type] is self.provenance)
 
 
-class Evidence(Struct, frozen=True):
+class Evidence(Struct, frozen=True, gc=False):
     """What a condition came to. ``served`` are the categories that she bought in after showing the interest.
 
     ``holds`` leaves purchases out; ``served`` is filled only when purchases alone turn the condition false.
@@ -72,18 +73,22 @@ class Evidence(Struct, frozen=True):
     holds: bool
     matches: tuple[Match, ...]
     served: tuple[tuple[str, datetime], ...] = ()
-
-    @property
-    def strongest(self) -> Match | None:
-        """The surest match, then the freshest."""
-        return max(self.matches, key=lambda match: (match.provenance, match.last_at), default=None)
+    strongest: Match | None = None
+    """The surest match, then the freshest."""
 
 
-class _Look(Struct, frozen=True):
+class _Look(Struct, frozen=True, gc=False):
     """One interest against the events: a match if there were enough, and the purchase that ended it."""
 
     match: Match | None
     bought_at: datetime | None
+
+
+_NOTHING: Final = _Look(None, None)
+
+
+def _strength(match: Match) -> tuple[Provenance, datetime]:
+    return match.provenance, match.last_at
 
 
 class Timeline:
@@ -96,18 +101,19 @@ class Timeline:
         self._at = at
         self._looks: dict[Interest, _Look] = {}
         self._by_category: dict[str, list[ContextEvent]] = {}
-        for event in sorted(events, key=lambda event: event.occurred_at, reverse=True):
+        for event in sorted(events, key=attrgetter("occurred_at"), reverse=True):
             if event.category is not None and event.occurred_at <= at:
                 self._by_category.setdefault(event.category, []).append(event)
 
     def evaluate(self, condition: Condition) -> Evidence:
         """Whether the condition holds, on which events, and whether a purchase has served it already."""
-        matches = tuple(self._matches(condition))
+        matches = self._matches(condition)
+        strongest = max(matches, key=_strength, default=None) if len(matches) > 1 else matches[0] if matches else None
         if self._holds(condition, purchases_count=True):
-            return Evidence(True, matches)
+            return Evidence(True, matches, (), strongest)
         if self._holds(condition, purchases_count=False):
-            return Evidence(True, matches, tuple(self._served(matches)))
-        return Evidence(False, matches)
+            return Evidence(True, matches, tuple(self._served(matches)), strongest)
+        return Evidence(False, matches, (), strongest)
 
     def _look(self, interest: Interest) -> _Look:
         look = self._looks.get(interest)
@@ -117,20 +123,23 @@ class Timeline:
 
     def _find(self, interest: Interest) -> _Look:
         # What is loaded reaches as far back as the longest interest of all campaigns; each looks only at its own time.
-        horizon = self._at - timedelta(days=2 * interest.within_days)
-        events = [event for event in self._by_category.get(interest.category, []) if event.occurred_at >= horizon]
-        since = self._at - timedelta(days=interest.within_days)
-        ever = [event for event in events if event.type in interest.events]
+        of_category = self._by_category.get(interest.category)
+        if of_category is None:
+            return _NOTHING
+        window = timedelta(days=interest.within_days)
+        since, horizon, kinds = self._at - window, self._at - 2 * window, interest.events
+        events = [event for event in of_category if event.occurred_at >= horizon]
+        ever = [event for event in events if event.type in kinds]
         recent = tuple([event for event in ever if event.occurred_at >= since])
         if len(recent) < interest.min_count:
-            return _Look(None, None)
+            return _NOTHING
         # Looks before the window still tell that the purchase came after the interest had begun.
         began_at = ever[-1].occurred_at
         bought_at = next(
             (e.occurred_at for e in events if e.type is EventType.PURCHASED and e.occurred_at >= began_at),
             None,
         )
-        provenance = max(EVENT_PROVENANCE[event.type] for event in recent)
+        provenance = max([EVENT_PROVENANCE[event.type] for event in recent])
         return _Look(Match(interest, recent, provenance), bought_at)
 
     def _holds(self, condition: Condition, *, purchases_count: bool) -> bool:
@@ -144,14 +153,17 @@ class Timeline:
             return any(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
         return not self._holds(condition.part, purchases_count=purchases_count)
 
-    def _matches(self, condition: Condition) -> Iterator[Match]:
+    def _matches(self, condition: Condition) -> tuple[Match, ...]:
         """What speaks for the message: interests found, outside of any ``not``, and not ended by a purchase.
 
         Ended ones stay only when nothing else is left, so that a refusal can name them.
         """
+        if isinstance(condition, Interest):
+            match = self._look(condition).match
+            return () if match is None else (match,)
         found = [look for look in map(self._look, positive_interests(condition)) if look.match is not None]
         alive = [look for look in found if look.bought_at is None or not _match(look).interest.not_purchased]
-        return (_match(look) for look in alive or found)
+        return tuple([_match(look) for look in alive or found])
 
     def _served(self, matches: Iterable[Match]) -> Iterator[tuple[str, datetime]]:
         for match in matches:

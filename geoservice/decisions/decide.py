@@ -9,14 +9,18 @@ the order of the gates is its reason. Of those that pass, one is sent and the ot
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from geoservice.decisions.campaigns import Campaign, CampaignState, TriggerOn, Use
+from geoservice.decisions.campaigns import Audience, Campaign, CampaignState, TriggerOn
 from geoservice.decisions.checks import Check, check
+from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check, sensitive_check
 from geoservice.decisions.context import Evidence, Match, Timeline
 from geoservice.decisions.facts import Facts
@@ -38,7 +42,7 @@ class Outcome(StrEnum):
     SUPPRESS = "suppress"
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """What one campaign does about one transition, and every check that led there.
 
     ``payload``, ``why`` and ``expires_at`` come with a send, ``until`` with a defer, ``reason`` with all but
@@ -50,7 +54,6 @@ class Decision(Struct, frozen=True):
     outcome: Outcome
     reason: Reason | None
     checks: tuple[Check, ...]
-    priority: int = 0
     payload: Payload | None = None
     why: Why | None = None
     expires_at: datetime | None = None
@@ -60,23 +63,39 @@ class Decision(Struct, frozen=True):
 def decide(facts: Facts, at: datetime) -> list[Decision]:
     """One decision for each campaign that listens, by campaign id; at most one of them sends."""
     at = at.astimezone(UTC)
-    listening = sorted(
-        (c for c in facts.campaigns if c.listens_to(facts.transition, facts.geofence)),
-        key=lambda campaign: campaign.campaign_id,
-    )
+    transition, geofence = facts.transition, facts.geofence
+    listening = [campaign for campaign in facts.campaigns if campaign.listens_to(transition, geofence)]
     if not listening:
         return []
+    listening.sort(key=attrgetter("campaign_id"))
     try:
         moment = _Moment(facts, at)
     except Exception as error:  # noqa: BLE001  a failure is silent towards the customer, and on record
-        return [_broken(campaign, (), error) for campaign in listening]
+        return [_broken(campaign, [], error) for campaign in listening]
     verdicts = [_judged(moment, campaign) for campaign in listening]
     winner = _choose(moment, [verdict for verdict in verdicts if verdict.decision is None])
-    return [verdict.decision or _outranked(verdict, winner) for verdict in verdicts]
+    outranked = check(Gate.CHOICE, [Reason.OUTRANKED], {"winner": winner})
+    return [verdict.decision or _outranked(verdict, outranked) for verdict in verdicts]
+
+
+# What the campaigns of one decision share ---------------------------------------------------------------------
+
+
+class _Grounds(Struct, gc=False):
+    """What a condition came to, and the checks that follow from it alone."""
+
+    evidence: Evidence
+    sensitive: Check
+    context: Check
+    already_served: Check
+    rank: tuple[int, datetime]
+
+
+_LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class _Moment:
-    """What all campaigns of one decision share, worked out once."""
+    """What all campaigns of one decision share, worked out once and only when a campaign asks."""
 
     def __init__(self, facts: Facts, at: datetime) -> None:
         self.facts = facts
@@ -87,90 +106,117 @@ class _Moment:
         self.store = store_state(facts.store, at)
         self.quiet_hours = quiet_hours_check(facts, self.zone, at)
         self._place = place_values(facts)
-        self._consent: dict[frozenset[Use], Check] = {}
-        self._preferences: dict[tuple[str, frozenset[Use]], Check] = {}
+        self._permissions: dict[Audience, tuple[Check, Check]] = {}
+        self._grounds: dict[Condition, _Grounds] = {}
         self._moments: dict[tuple[datetime, int], Check] = {}
         self._values: dict[int, Values] = {}
 
-    def consent(self, uses: frozenset[Use]) -> Check:
-        if uses not in self._consent:
-            self._consent[uses] = consent_check(self.facts, uses, self.at)
-        return self._consent[uses]
+    def permission(self, audience: Audience) -> tuple[Check, Check]:
+        """Checks 1 and 2."""
+        found = self._permissions.get(audience)
+        if found is None:
+            facts, at = self.facts, self.at
+            found = self._permissions[audience] = (
+                consent_check(facts, audience.uses, at),
+                preferences_check(facts, audience.topic, audience.uses, at),
+            )
+        return found
 
-    def preferences(self, topic: str, uses: frozenset[Use]) -> Check:
-        key = topic, uses
-        if key not in self._preferences:
-            self._preferences[key] = preferences_check(self.facts, topic, uses, self.at)
-        return self._preferences[key]
+    def grounds(self, campaign: Campaign) -> _Grounds:
+        """Checks 3 to 5."""
+        condition = campaign.condition
+        found = self._grounds.get(condition)
+        if found is None:
+            evidence = self.timeline.evaluate(condition)
+            match = evidence.strongest
+            found = self._grounds[condition] = _Grounds(
+                evidence,
+                sensitive_check(campaign, evidence),
+                context_check(evidence),
+                already_served_check(evidence),
+                (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
+            )
+        return found
 
     def moment(self, campaign: Campaign) -> Check:
+        """Check 7."""
+        facts = self.facts
         own = campaign.spec.limits.per_visit
-        per_visit = self.facts.retailer.per_visit if own is None else own
-        if self.facts.visit_id is not None and self.usage.has_had(campaign.campaign_id, self.facts.visit_id):
+        per_visit = facts.retailer.per_visit if own is None else own
+        if facts.visit_id is not None and self.usage.has_had(campaign.campaign_id, facts.visit_id):
             per_visit = 0  # other campaigns may still speak on this visit, this one has
-        key = latest_at(campaign, self.facts.transition.at), per_visit
-        if key not in self._moments:
-            self._moments[key] = moment_check(self.facts, *key, self.usage)
-        return self._moments[key]
+        key = latest_at(campaign, facts.transition.at), per_visit
+        found = self._moments.get(key)
+        if found is None:
+            found = self._moments[key] = moment_check(facts, *key, self.usage)
+        return found
 
     def values(self, match: Match | None) -> Values:
+        """What templates may name."""
         key = id(match)  # one timeline gives one object for each interest
-        if key not in self._values:
-            self._values[key] = {**self._place, **interest_values(match, self.zone, self.at)}
-        return self._values[key]
+        found = self._values.get(key)
+        if found is None:
+            found = self._values[key] = {**self._place, **interest_values(match, self.zone, self.at)}
+        return found
 
 
-class _Verdict(Struct):
+# One campaign -------------------------------------------------------------------------------------------------
+
+
+class _Verdict(Struct, gc=False):
     """How one campaign stands: its decision, or None while it contends for the message."""
 
     campaign: Campaign
-    checks: tuple[Check, ...]
+    checks: list[Check]
     decision: Decision | None = None
-    evidence: Evidence | None = None
+    grounds: _Grounds | None = None
     payload: Payload | None = None
 
 
 def _judged(moment: _Moment, campaign: Campaign) -> _Verdict:
     checks: list[Check] = []
     try:
-        evidence, payload = _run_checks(moment, campaign, checks)
+        grounds, payload = _run_checks(moment, campaign, checks)
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
-        return _Verdict(campaign, (), _broken(campaign, tuple(checks), error))
-    verdict = _Verdict(campaign, tuple(checks), None, evidence, payload)
-    refusal = next((each.reason for each in checks if not each.passed), None)
+        return _Verdict(campaign, checks, _broken(campaign, checks, error))
+    for each in checks:
+        if each.reason is not None:
+            return _Verdict(campaign, checks, _decision(campaign, Outcome.SUPPRESS, each.reason, checks))
     until = moment.facts.transition.at + timedelta(seconds=campaign.wait_s)
-    if refusal is not None:
-        verdict.decision = _decision(verdict, Outcome.SUPPRESS, refusal)
-    elif moment.at < until:
-        verdict.decision = _decision(verdict, Outcome.DEFER, Reason.WAITING_FOR_DELAY, until=until)
-    return verdict
+    if moment.at < until:
+        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=until)
+        return _Verdict(campaign, checks, deferred)
+    return _Verdict(campaign, checks, None, grounds, payload)
 
 
-def _run_checks(moment: _Moment, campaign: Campaign, checks: list[Check]) -> tuple[Evidence, Payload | None]:
+def _run_checks(moment: _Moment, campaign: Campaign, checks: list[Check]) -> tuple[_Grounds, Payload | None]:
     """Run every gate, in order, whatever the ones before said; ``checks`` grows as they come."""
-    facts, at = moment.facts, moment.at
-    checks.append(campaign_check(campaign, at))
-    checks.append(moment.consent(campaign.uses))
-    checks.append(moment.preferences(campaign.spec.topic, campaign.uses))
-    evidence = moment.timeline.evaluate(campaign.condition)
-    checks.append(sensitive_check(campaign, evidence))
-    checks.append(context_check(evidence))
-    checks.append(already_served_check(evidence))
+    checks.append(campaign_check(campaign, moment.at))
+    checks.extend(moment.permission(campaign.audience))
+    grounds = moment.grounds(campaign)
+    checks.append(grounds.sensitive)
+    checks.append(grounds.context)
+    checks.append(grounds.already_served)
     checks.append(moment.store.check)
     checks.append(moment.moment(campaign))
     checks.append(moment.quiet_hours)
-    checks.append(limits_check(campaign, facts.retailer, moment.usage))
-    if not evidence.holds:  # there is nothing to fill the template with, and one refusal says so
-        checks.append(check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value}))
-        return evidence, None
-    render, payload = render_check(campaign, moment.values(evidence.strongest))
+    checks.append(limits_check(campaign, moment.facts.retailer, moment.usage))
+    if not grounds.evidence.holds:  # there is nothing to fill the template with, and one refusal says so
+        checks.append(_NOT_RENDERED)
+        return grounds, None
+    render, payload = render_check(campaign.texts, moment.values(grounds.evidence.strongest))
     checks.append(render)
-    return evidence, payload
+    return grounds, payload
+
+
+_NOT_RENDERED: Final = check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})
 
 
 def campaign_check(campaign: Campaign, at: datetime) -> Check:
     """The campaign is live, and valid now: ``valid_from`` is included, ``valid_until`` is not."""
     spec = campaign.spec
+    if spec.state is CampaignState.LIVE and spec.valid_from is None and spec.valid_until is None:
+        return _ALWAYS_LIVE
     refusals: list[Reason] = []
     if spec.state is not CampaignState.LIVE:
         refusals.append(Reason.CAMPAIGN_NOT_LIVE)
@@ -178,6 +224,9 @@ def campaign_check(campaign: Campaign, at: datetime) -> Check:
         refusals.append(Reason.CAMPAIGN_NOT_VALID_NOW)
     used = {"state": spec.state.value, "valid_from": spec.valid_from, "valid_until": spec.valid_until}
     return check(Gate.CAMPAIGN, refusals, used)
+
+
+_ALWAYS_LIVE: Final = check(Gate.CAMPAIGN, [], {"state": CampaignState.LIVE.value})
 
 
 def context_check(evidence: Evidence) -> Check:
@@ -196,32 +245,43 @@ def _record(match: Match) -> dict[str, object]:
     }
 
 
+# One message --------------------------------------------------------------------------------------------------
+
+
 def _choose(moment: _Moment, contenders: list[_Verdict]) -> str | None:
     """Send for the first in rank whose explanation can be written; the campaign id of that one."""
-    for verdict in sorted(contenders, key=_rank):
+    while contenders:
+        best = max(contenders, key=_rank)  # of equals the first, which is the one with the lowest id
         try:
-            verdict.decision = _send(moment, verdict)
+            best.decision = _send(moment, best)
         except Exception as error:  # noqa: BLE001  a message that we cannot explain is not sent
-            verdict.decision = _broken(verdict.campaign, verdict.checks, error)
+            best.decision = _broken(best.campaign, best.checks, error)
+            contenders.remove(best)
         else:
-            return verdict.campaign.campaign_id
+            return best.campaign.campaign_id
     return None
 
 
-def _rank(verdict: _Verdict) -> tuple[int, int, float, str]:
-    """Priority, then strength of the evidence, then its freshness, then the id: first is best."""
-    match = verdict.evidence.strongest if verdict.evidence else None
-    strength, freshness = (match.provenance, match.last_at.timestamp()) if match else (0, 0.0)
-    return -verdict.campaign.spec.priority, -strength, -freshness, verdict.campaign.campaign_id
+def _rank(verdict: _Verdict) -> tuple[int, tuple[int, datetime]]:
+    """Priority, then strength of the evidence, then its freshness: the highest wins."""
+    assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
+    return verdict.campaign.spec.priority, verdict.grounds.rank
 
 
 def _send(moment: _Moment, verdict: _Verdict) -> Decision:
-    assert verdict.evidence is not None  # noqa: S101  contenders have passed every check
-    chosen = check(Gate.CHOICE, [], {"winner": verdict.campaign.campaign_id})
-    why = explain(moment.facts, verdict.campaign, verdict.evidence, moment.zone, moment.at)
-    verdict.checks = (*verdict.checks, chosen)
-    expires_at = _expires_at(moment, verdict.campaign)
-    return _decision(verdict, Outcome.SEND, None, payload=verdict.payload, why=why, expires_at=expires_at)
+    assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
+    campaign = verdict.campaign
+    why = explain(moment.facts, campaign, verdict.grounds.evidence, moment.zone, moment.at)
+    chosen = check(Gate.CHOICE, [], {"winner": campaign.campaign_id})
+    return _decision(
+        campaign,
+        Outcome.SEND,
+        None,
+        [*verdict.checks, chosen],
+        payload=verdict.payload,
+        why=why,
+        expires_at=_expires_at(moment, campaign),
+    )
 
 
 def _expires_at(moment: _Moment, campaign: Campaign) -> datetime:
@@ -235,44 +295,22 @@ def _expires_at(moment: _Moment, campaign: Campaign) -> datetime:
     ]
     if campaign.spec.trigger.on is not TriggerOn.EXIT and moment.store.closes_at is not None:
         ends.append(moment.store.closes_at - OPEN_FOR)
-    return min(end for end in ends if end is not None)
+    return min([end for end in ends if end is not None])
 
 
-def _outranked(verdict: _Verdict, winner: str | None) -> Decision:
-    lost = check(Gate.CHOICE, [Reason.OUTRANKED], {"winner": winner})
-    verdict.checks = (*verdict.checks, lost)
-    return _decision(verdict, Outcome.SUPPRESS, Reason.OUTRANKED)
+def _outranked(verdict: _Verdict, lost: Check) -> Decision:
+    return _decision(verdict.campaign, Outcome.SUPPRESS, Reason.OUTRANKED, [*verdict.checks, lost])
 
 
 def _decision(
-    verdict: _Verdict,
-    outcome: Outcome,
-    reason: Reason | None,
-    *,
-    payload: Payload | None = None,
-    why: Why | None = None,
-    expires_at: datetime | None = None,
-    until: datetime | None = None,
+    campaign: Campaign, outcome: Outcome, reason: Reason | None, checks: Sequence[Check], **more: Any
 ) -> Decision:
-    campaign = verdict.campaign
-    return Decision(
-        campaign_id=campaign.campaign_id,
-        campaign_version=campaign.version,
-        outcome=outcome,
-        reason=reason,
-        checks=verdict.checks,
-        priority=campaign.spec.priority,
-        payload=payload,
-        why=why,
-        expires_at=expires_at,
-        until=until,
-    )
+    return Decision(campaign.campaign_id, campaign.version, outcome, reason, tuple(checks), **more)
 
 
-def _broken(campaign: Campaign, checks: tuple[Check, ...], error: Exception) -> Decision:
+def _broken(campaign: Campaign, checks: Sequence[Check], error: Exception) -> Decision:
     """Silent, with the kind and place of the error on record; its text may hold personal data."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     used = {"error": type(error).__name__, "where": f"{frame.f_code.co_name}:{line}"}
     failed = check(Gate.CHOICE, [Reason.INTERNAL_ERROR], used)
-    verdict = _Verdict(campaign, (*checks, failed))
-    return _decision(verdict, Outcome.SUPPRESS, Reason.INTERNAL_ERROR)
+    return _decision(campaign, Outcome.SUPPRESS, Reason.INTERNAL_ERROR, [*checks, failed])

@@ -8,6 +8,7 @@ slot back.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -53,6 +54,14 @@ class Usage:
         self.rolling = sum(at < when + DAY for when in recent)
         self.today = sum(when.astimezone(zone).date() == today for when in recent)
         self.last_at = max((when for _, when in self.counted), default=None)
+        self._of_campaign: dict[str, list[datetime]] = {}
+        self._of_visit: Counter[str] = Counter()
+        self._of_both: set[tuple[str, str]] = set()
+        for slot, when in self.counted:
+            self._of_campaign.setdefault(slot.campaign_id, []).append(when)
+            if slot.visit_id is not None:
+                self._of_visit[slot.visit_id] += 1
+                self._of_both.add((slot.visit_id, slot.campaign_id))
         own_cap = facts.preferences.daily_cap
         self.cap = facts.retailer.daily_cap if own_cap is None else min(own_cap, facts.retailer.daily_cap)
         self.daily_refusals = [
@@ -62,15 +71,15 @@ class Usage:
 
     def of_campaign(self, campaign_id: str) -> list[datetime]:
         """When this campaign's messages count."""
-        return [when for slot, when in self.counted if slot.campaign_id == campaign_id]
+        return self._of_campaign.get(campaign_id, [])
 
     def of_visit(self, visit_id: str) -> int:
         """How many messages this visit has had, of any campaign."""
-        return sum(slot.visit_id == visit_id for slot, _ in self.counted)
+        return self._of_visit[visit_id]
 
     def has_had(self, campaign_id: str, visit_id: str) -> bool:
         """Whether this visit has had this campaign's message, which no campaign may repeat."""
-        return any(slot.visit_id == visit_id and slot.campaign_id == campaign_id for slot, _ in self.counted)
+        return (visit_id, campaign_id) in self._of_both
 
 
 def limits_check(campaign: Campaign, retailer: RetailerDefaults, usage: Usage) -> Check:

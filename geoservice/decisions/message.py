@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
 
-from geoservice.decisions.campaigns import Campaign
+from geoservice.decisions.campaigns import Texts
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.context import Match
 from geoservice.decisions.facts import Facts
@@ -35,11 +36,13 @@ class Payload(Struct, frozen=True, omit_defaults=True):
     data: dict[str, str] = {}
 
 
+@lru_cache(maxsize=4_096)
 def in_words(category: str) -> str:
     """A category as people write it: ``running-shoes`` becomes running shoes."""
     return category.replace("-", " ").replace("_", " ")
 
 
+@lru_cache(maxsize=4_096)
 def day_in_words(day: date, today: date) -> str:
     """A day such as 15 November, with the year when it is another one."""
     words = f"{day.day} {_MONTHS[day.month - 1]}"
@@ -73,10 +76,17 @@ def interest_values(match: Match | None, zone: ZoneInfo, at: datetime) -> Values
     }
 
 
-def render_check(campaign: Campaign, values: Values) -> tuple[Check, Payload | None]:
+def render_check(texts: Texts, values: Values) -> tuple[Check, Payload | None]:
     """Check 10: every text can be written, none is empty, and all of it fits the provider's limit."""
+    return _rendered(texts, tuple([values.get(name) for name in texts.variables]))
+
+
+@lru_cache(maxsize=4_096)
+def _rendered(texts: Texts, read: tuple[str | int | None, ...]) -> tuple[Check, Payload | None]:
+    """The same few store names, categories and day counts come again and again."""
+    values = {name: value for name, value in zip(texts.variables, read, strict=True) if value is not None}
     try:
-        payload = _written(campaign, values)
+        payload = _written(texts, values)
     except TemplateError as error:
         return check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)}), None
     size_b = payload_size_b(payload)
@@ -94,15 +104,14 @@ def payload_size_b(payload: Payload) -> int:
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def _written(campaign: Campaign, values: Values) -> Payload:
-    content = campaign.spec.content
-    title, body = render(campaign.title, values).strip(), render(campaign.body, values).strip()
+def _written(texts: Texts, values: Values) -> Payload:
+    title, body = render(texts.title, values).strip(), render(texts.body, values).strip()
     if not title or not body:
         raise TemplateError("the title or the body came out empty")
     return Payload(
         title=title,
         body=body,
-        deep_link=None if campaign.deep_link is None else render(campaign.deep_link, values),
-        image_url=content.image_url,
-        data={key: render(template, values) for key, template in campaign.data},
+        deep_link=None if texts.deep_link is None else render(texts.deep_link, values),
+        image_url=texts.image_url,
+        data={key: render(template, values) for key, template in texts.data},
     )

@@ -8,6 +8,7 @@ shows.
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from geoservice.decisions.checks import Check, check
@@ -35,6 +36,12 @@ def next_quiet_start(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> 
         return None
     if is_quiet(hours, zone, at):
         return at
+    return _next_start(hours, zone, at.replace(second=0, microsecond=0))
+
+
+@lru_cache(maxsize=4_096)
+def _next_start(hours: QuietHours, zone: ZoneInfo, at: datetime) -> datetime | None:
+    """The same for every instant of a minute: hours begin on full minutes, and so do changes of the clock."""
     # Quiet begins when the clock shows the start, or jumps over it or back into the quiet hours.
     candidates = [*_showings(hours.start, zone, at), *_clock_change(zone, at)]
     return min((c for c in candidates if c > at and is_quiet(hours, zone, c)), default=None)
