@@ -11,7 +11,7 @@ from geoservice.api.schemas import QuietHoursBody
 from geoservice.decisions.campaigns import CampaignSpec
 from geoservice.decisions.decide import Outcome
 from geoservice.decisions.reasons import Gate
-from geoservice.geofencing.presence import PresenceState
+from geoservice.geofencing.track import PresenceState
 from geoservice.vocabulary import (
     Channel,
     GeofenceKind,

@@ -11,8 +11,8 @@ from aiohttp import web
 from geoservice.api import answers, schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import ErrorDetail, Invalid
-from geoservice.geofencing.presence import DeviceTrack
 from geoservice.geofencing.screening import EARLIEST
+from geoservice.geofencing.track import DeviceTrack
 from geoservice.vocabulary import Fix, Observation, to_jsonable
 from geoservice.workflows import customers
 from geoservice.workflows.publishing import is_zone

@@ -23,9 +23,9 @@ import structlog
 
 from geoservice.clock import Clock
 from geoservice.errors import ErrorDetail, GeoserviceError, Overloaded, Unavailable
-from geoservice.geofencing import presence
-from geoservice.geofencing.presence import DeviceTrack
+from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.screening import Indexed, Screened, screen, stale
+from geoservice.geofencing.track import DeviceTrack
 from geoservice.storage.database import TRANSIENT, UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE, TRANSITIONS
@@ -348,9 +348,10 @@ def _cuts(submission: Submission, dropped: set[int], newest_at: datetime | None)
 
 def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -> list[tuple[DeviceKey, Transition]]:
     moving = [(key, device) for key, device in devices.items() if device.changed]
-    work = [(device.track, [fix for s in device.kept for fix in s.kept]) for _, device in moving]
-    cuts = [device.cuts for _, device in moving]
-    steps = presence.advance(snapshot.catalogue, work, (at - FRESH_FOR).timestamp(), cuts)
+    news = [
+        News(device.track, fixes=[fix for s in device.kept for fix in s.kept], cuts=device.cuts) for _, device in moving
+    ]
+    steps = advance(snapshot.catalogue, news, (at - FRESH_FOR).timestamp())
     transitions: list[tuple[DeviceKey, Transition]] = []
     for (key, device), (track, moved) in zip(moving, steps, strict=True):
         device.track = track

@@ -14,16 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.evidence import Evidence, Statement
 from geoservice.geofencing.geofence import Geofence
-from geoservice.geofencing.presence import (
-    PRESENCE,
-    DeviceTrack,
-    Evidence,
-    PresenceState,
-    advance,
-    presence_diagram,
-)
-from geoservice.vocabulary import Fix, GeofenceKind, TransitionKind
+from geoservice.geofencing.journey import News, advance
+from geoservice.geofencing.presence import PRESENCE, presence_diagram
+from geoservice.geofencing.track import DeviceTrack, PresenceState
+from geoservice.vocabulary import Fix, GeofenceKind, Source, TransitionKind
 
 START = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)
 METRE = 1 / 111_195.0  # degrees of latitude, and of longitude at the equator, to within 0.5 %
@@ -55,7 +51,7 @@ def fix(at_s, east_m, accuracy_m=10.0, speed_mps=None):
 def told(fixes, catalogue=SHOP, track=None, late_before_s=-1e6):
     """The transitions of one phone, and its track."""
     late_before = START.timestamp() + late_before_s
-    ((track, transitions),) = advance(catalogue, [(track or DeviceTrack(), fixes)], late_before)
+    ((track, transitions),) = advance(catalogue, [News(track or DeviceTrack(), fixes)], late_before)
     return transitions, track
 
 
@@ -274,8 +270,8 @@ def test_a_jump_that_was_held_is_no_fix_before():
 
 def cut_story(fixes, cuts, track=None):
     """(second, kind, initial) of every transition of a phone with sensitive places in between, and its track."""
-    work = [(track or DeviceTrack(), [fix(*each) for each in fixes])]
-    ((track, transitions),) = advance(SHOP, work, 0.0, [[START.timestamp() + cut for cut in cuts]])
+    device = News(track or DeviceTrack(), [fix(*each) for each in fixes], (), [START.timestamp() + cut for cut in cuts])
+    ((track, transitions),) = advance(SHOP, [device], 0.0)
     return [((t.at - START).total_seconds(), str(t.kind), t.initial) for t in transitions], track
 
 
@@ -330,8 +326,9 @@ def test_after_a_cut_only_the_clock_is_left():
 
 def test_no_speed_is_implied_across_a_cut():
     """What lies between two fixes around a sensitive place stays unknown."""
-    work = [(DeviceTrack(), [fix(0, 5_000), fix(600, 0)]), (DeviceTrack(), [fix(0, 5_000), fix(600, 0)])]
-    (cut_track, (cut,)), (track, (enter,)) = advance(SHOP, work, 0.0, [[START.timestamp() + 300], []])
+    whole = News(DeviceTrack(), [fix(0, 5_000), fix(600, 0)])
+    parted = whole._replace(cuts=[START.timestamp() + 300])
+    (cut_track, (cut,)), (track, (enter,)) = advance(SHOP, [parted, whole], 0.0)
     assert (cut.speed_mps, cut_track.fast_at) == (None, None)
     assert (enter.speed_mps, track.fast_at) == (pytest.approx(8.3, abs=0.1), START.timestamp() + 600)
 
@@ -428,7 +425,7 @@ def test_the_given_tracks_are_not_changed():
 def test_no_fixes_change_nothing():
     """A device without new fixes keeps its track, and an empty batch is no work."""
     _, track = told([fix(0, 0)])
-    assert advance(SHOP, [(track, [])], 0.0) == [(track, [])]
+    assert advance(SHOP, [News(track)], 0.0) == [(track, [])]
     assert advance(SHOP, [], 0.0) == []
 
 
@@ -438,6 +435,66 @@ def test_the_latest_fix_inside_is_known():
     assert track.inside_at(track.presences[0]) == START.timestamp() + 60
     _, track = told([fix(90, 125), fix(100, 125)], track=track)
     assert track.inside_at(track.presences[0]) == START.timestamp() + 60
+
+
+def heard(at_s, said, geofence_id="shop", p=0.9):
+    return geofence_id, Statement(START.timestamp() + at_s, said, p, Source.OS)
+
+
+@pytest.mark.parametrize(
+    ("fixes", "heard_", "expected"),
+    [
+        pytest.param([], [(0, Evidence.PROVEN_INSIDE)], [(0, "enter", "os")], id="It needs no fix."),
+        pytest.param(
+            [(0, 0), (60, 500)],
+            [(30, Evidence.PROVEN_INSIDE)],
+            [(0, "enter", "fix"), (60, "exit", "fix")],
+            id="Whoever is inside does not enter again.",
+        ),
+        pytest.param(
+            [(0, 0), (60, 0)],
+            [(30, Evidence.OUTSIDE)],
+            [(0, "enter", "fix"), (30, "exit", "os"), (60, "enter", "fix")],
+            id="It takes its place among the fixes, in whatever order it comes.",
+        ),
+        pytest.param([], [(0, Evidence.PROVEN_INSIDE, "gone")], [], id="Of an unknown fence nothing is told."),
+        pytest.param([], [(0, Evidence.PROVEN_INSIDE, "clinic")], [], id="Nor of a sensitive one."),
+    ],
+)
+def test_other_sources_go_through_the_same_table(fixes, heard_, expected):
+    """What a beacon or the operating system says counts like what a fix says, in the order of time."""
+    fences = Catalogue.build([circle("shop"), circle("clinic", 9_000, kind=GeofenceKind.SENSITIVE)], version=1)
+    device = News(DeviceTrack(), [fix(*each) for each in fixes], [heard(*each) for each in heard_])
+    ((_, transitions),) = advance(fences, [device], 0.0)
+    assert [((t.at - START).total_seconds(), str(t.kind), str(t.source)) for t in transitions] == expected
+
+
+def test_fixes_of_whoever_stays_count_beside_other_sources():
+    """A phone that its system reports as gone, and that a later fix finds inside, comes back, in one batch or two."""
+    _, track = told([fix(0, 0), fix(60, 0)])
+    fixes, gone = [fix(120, 0), fix(180, 0)], [heard(90, Evidence.OUTSIDE)]
+    ((at_once, transitions),) = advance(SHOP, [News(track, fixes, gone)], 0.0)
+    assert [((t.at - START).total_seconds(), str(t.kind)) for t in transitions] == [(90, "exit"), (120, "enter")]
+    ((then, first),) = advance(SHOP, [News(track, fixes[:1], gone)], 0.0)
+    ((then, second),) = advance(SHOP, [News(then, fixes[1:])], 0.0)
+    assert (then, [*first, *second]) == (at_once, transitions)
+
+
+def test_what_is_heard_late_counts_as_of_the_newest_fix():
+    """A region event that was delivered behind newer fixes cannot end a presence before it began."""
+    _, track = told([fix(0, 0), fix(60, 0)])
+    ((_, (exit_,)),) = advance(SHOP, [News(track, heard=[heard(-30, Evidence.OUTSIDE)])], 0.0)
+    assert exit_.at == START + timedelta(seconds=60)
+
+
+def test_a_sensitive_place_cuts_what_other_sources_say():
+    """Presence that a region event began ends at a sensitive place without a word."""
+    inside = heard(0, Evidence.PROVEN_INSIDE)
+    device = News(DeviceTrack(), heard=[heard(60, Evidence.PROVEN_INSIDE), inside], cuts=[START.timestamp() + 30])
+    ((_, transitions),) = advance(SHOP, [device], 0.0)
+    assert [(t.at - START).total_seconds() for t in transitions] == [0, 60]
+    ((track, transitions),) = advance(SHOP, [device._replace(heard=[inside])], 0.0)
+    assert (len(transitions), track.presences) == (1, ())
 
 
 # What holds for all -----------------------------------------------------------------------------------------
@@ -492,12 +549,13 @@ def in_pieces(phones, cuts, dark=None, published=25):
     tracks = [DeviceTrack() for _ in phones]
     happened = [[] for _ in phones]
     for low, high in pairwise(sorted({*cuts, published})):
-        kept, dropped = [], []
+        news = []
         for track, fixes, hidden in zip(tracks, phones, dark, strict=True):
             indexes = range(low, min(high, len(fixes)))
-            kept.append((track, [fixes[k] for k in indexes if k not in hidden]))
-            dropped.append([fixes[k].recorded_at.timestamp() for k in indexes if k in hidden])
-        for k, (track, transitions) in enumerate(advance(MALL if low < published else CHANGED, kept, 0.0, dropped)):
+            kept = [fixes[k] for k in indexes if k not in hidden]
+            cuts = [fixes[k].recorded_at.timestamp() for k in indexes if k in hidden]
+            news.append(News(track, kept, (), cuts))
+        for k, (track, transitions) in enumerate(advance(MALL if low < published else CHANGED, news, 0.0)):
             tracks[k] = msgspec.msgpack.decode(msgspec.msgpack.encode(track), type=DeviceTrack)
             happened[k] += transitions
     return tracks, happened

@@ -1,0 +1,282 @@
+"""Evidence: what one observation says about one geofence. Pure.
+
+first inside  p ≥ 0.6, and nobody knows since when: it is the first fix known of the device; or all before it
+              were poor for this fence, the latest with a disc that touches it; or the device is outside,
+              although the fix before, too, was good and had p ≥ 0.6: the fence is new, or was changed.
+inside        p ≥ 0.6, p being the share of the fix's error disc inside the fence.
+proven inside p ≥ 0.6, at least 30 s after the fix inside that is held as a witness, with no p < 0.5 between:
+              the errors of fixes a few seconds apart are the same error. Or p ≥ 0.95 when the fix before is
+              at least 45 s old: whoever reports seldom cannot bring two witnesses.
+perhaps       0.5 ≤ p < 0.6, or p ≥ 0.5 from a poor fix: keeps what is, proves nothing.
+vague         p < 0.5 from a poor fix whose disc touches the fence: says nothing, and presence stays alive.
+not inside    p < 0.5, but not clearly beyond the edge.
+beyond        Beyond the edge by more than the accuracy + max(10 % of the effective radius, 20 m); or a poor
+              fix whose disc is disjoint from the fence.
+outside       Proven: beyond, at least 30 s after the fix beyond that is held as a witness; or once by 250 m
+              more than that; or 5 min and at least 3 fixes in a row with p < 0.5 (vague ones not counted).
+removed       The geofence is in the catalogue no more.
+
+A fix is poor when its accuracy is worse than 2 x the effective radius, that limit held between 100 and
+1,000 m. Poor fixes never enter. "The fix before" is the latest that counted, not a jump that was held.
+
+Fixes are judged here, all of a batch at once. What other sources say (a beacon, the phone's operating system)
+comes as `Statement` already, and joins the fixes' statements in the order of time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from enum import IntEnum
+from itertools import islice
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from geoservice.geofencing.catalogue import Bools, Catalogue, Floats, Indexes
+from geoservice.geofencing.path import Path, Rows
+from geoservice.geofencing.track import DeviceTrack, PresenceState
+from geoservice.vocabulary import Source
+
+P_ENTER: Final = 0.6
+P_ALONE: Final = 0.95
+P_INSIDE: Final = 0.5
+SILENCE_S: Final = 45.0
+MARGIN_SHARE: Final = 0.1
+MARGIN_M: Final = 20.0
+FAR_M: Final = 250.0
+POOR_RADII: Final = 2.0
+POOR_LEAST_M: Final = 100.0
+POOR_MOST_M: Final = 1_000.0
+
+
+class Evidence(IntEnum):
+    """What one fix says about one geofence; the rules are in the module's docstring."""
+
+    REMOVED = 0
+    OUTSIDE = 1
+    BEYOND = 2
+    NOT_INSIDE = 3
+    VAGUE = 4
+    PERHAPS = 5
+    INSIDE = 6
+    PROVEN_INSIDE = 7
+    FIRST_INSIDE = 8
+
+    @property
+    def words(self) -> str:
+        """As the docstring and the diagram write it."""
+        return "proven outside" if self is Evidence.OUTSIDE else self.name.lower().replace("_", " ")
+
+
+class Statement(NamedTuple):
+    """What one observation, whatever its source, says about one geofence; ``at`` is in epoch seconds."""
+
+    at: float
+    said: Evidence
+    p: float
+    """How surely the device is inside, 0 to 1."""
+    source: Source = Source.FIX
+    speed_mps: float | None = None
+
+
+Statements = dict[int, dict[int, list[Statement]]]
+"""Device -> fence -> what was said of the pair, in order of time; both by their index in the batch."""
+
+
+def weigh(
+    catalogue: Catalogue,
+    rows: Rows,
+    path: Path,
+    tracks: Sequence[DeviceTrack],
+    heard: Collection[tuple[int, int]] = (),
+) -> Statements:
+    """Judge each fix against the fences that it may enter and those that its device is in.
+
+    Who is inside and stays there is left out; who has lost a fence is not. Of the pairs (device, fence) that are
+    ``heard`` from other sources nothing is left out.
+    """
+    counting = np.flatnonzero(path.counts)
+    fix, fence = catalogue.match(rows.lon[counting], rows.lat[counting])
+    open_to_all = ~catalogue.sensitive[fence]
+    fix, fence = fix[open_to_all], fence[open_to_all]
+    present = _present(catalogue, tracks)
+    nothing: Statements = {device: {} for device in present.lost}
+    if not fix.size and not present.key and not heard:
+        return nothing
+    row = counting[fix]
+    p, beyond_m = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row, fence)
+    key = rows.device[row] * len(catalogue.fences) + fence
+    may_enter = (p >= P_ENTER) & (rows.accuracy_m[row] <= _poor_m(catalogue.effective_radius_m[fence]))
+    spoken_of = np.array([device * len(catalogue.fences) + which for device, which in heard], dtype=np.intp)
+    wanted = np.unique(np.concatenate((key[may_enter], np.array(present.key, dtype=np.intp), spoken_of)))
+    if not wanted.size:
+        return nothing
+    matched = _Matched(key, fix, p, beyond_m)
+    return _complete(
+        catalogue, rows, path, counting=counting, wanted=wanted, matched=matched, present=present, spoken_of=spoken_of
+    )
+
+
+class _Present(NamedTuple):
+    """Presences as they were: device * number of fences + fence, and which of them are plainly inside."""
+
+    key: list[int]
+    inside: list[bool]
+    lost: list[int]
+    """Devices with a presence in a fence that was removed or became sensitive."""
+
+
+def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack]) -> _Present:
+    present = _Present([], [], [])
+    index_of, fences = catalogue.index_of, len(catalogue.fences)
+    sensitive = set(np.flatnonzero(catalogue.sensitive).tolist())  # a look into the array is ten times slower
+    inside = PresenceState.INSIDE
+    for device, track in enumerate(tracks):
+        for presence in track.presences:
+            fence = index_of.get(presence.geofence_id)
+            if fence is None or fence in sensitive:
+                present.lost.append(device)
+            else:
+                present.key.append(device * fences + fence)
+                present.inside.append(presence.state is inside and presence.inside_at is None)
+    return present
+
+
+class _Matched(NamedTuple):
+    """What is known already: pairs by device and fence, and the fix's place among the rows that count."""
+
+    key: Indexes
+    counted: Indexes
+    p: Floats
+    beyond_m: Floats
+
+
+def _complete(
+    catalogue: Catalogue,
+    rows: Rows,
+    path: Path,
+    *,
+    counting: Indexes,
+    wanted: Indexes,
+    matched: _Matched,
+    present: _Present,
+    spoken_of: Indexes,
+) -> Statements:
+    """Every fix of a device against each wanted fence: leaving shows in fixes that do not match."""
+    device, fence = wanted // len(catalogue.fences), wanted % len(catalogue.fences)
+    per_device = np.bincount(rows.device[counting], minlength=len(rows.start))
+    begins = np.cumsum(per_device) - per_device
+    size = per_device[device]
+    offset = np.cumsum(size) - size
+    counted = np.arange(size.sum()) + np.repeat(begins[device] - offset, size)
+    row, fence_of = counting[counted], np.repeat(fence, size)
+
+    group = np.minimum(np.searchsorted(wanted, matched.key), len(wanted) - 1)
+    useful = np.flatnonzero(wanted[group] == matched.key)
+    group = group[useful]
+    at = offset[group] + matched.counted[useful] - begins[device[group]]
+    p, beyond_m = np.full(len(row), np.nan), np.zeros(len(row))
+    p[at], beyond_m[at] = matched.p[useful], matched.beyond_m[useful]
+    rest = np.flatnonzero(np.isnan(p))
+    if rest.size:
+        p[rest], beyond_m[rest] = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row[rest], fence_of[rest])
+        # Without a match it is below 0.5; rounding must not make that depend on who else is in the batch.
+        p[rest] = np.minimum(p[rest], np.nextafter(P_INSIDE, 0))
+    there = np.searchsorted(wanted, np.array(present.key, dtype=np.intp))
+    arriving = size > 0
+    arriving[there] = False
+    new_here = np.zeros(len(row), dtype=np.bool_)
+    new_here[offset[arriving]] = True
+    first = _first(catalogue, rows, path, row=row, fence=fence_of, p=p, new_here=new_here)
+    radius_m = catalogue.effective_radius_m[fence_of]
+    said = _say(rows, path, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
+    inside = there[np.array(present.inside, dtype=np.bool_)]
+    told = (size > 0) & ~(_unchanged(inside, offset, size, said) & ~np.isin(wanted, spoken_of))
+    pairs = np.flatnonzero(np.repeat(told, size))
+    rows_told = row[pairs]
+    columns = (rows.at[rows_told], said[pairs], p[pairs], path.speed_mps[rows_told])
+    statements = map(_from_fix, *(column.tolist() for column in columns))
+    groups: Statements = {device: {} for device in present.lost}
+    for who, which, many in zip(device[told].tolist(), fence[told].tolist(), size[told].tolist(), strict=True):
+        groups.setdefault(who, {})[which] = list(islice(statements, many))
+    return groups
+
+
+def _from_fix(at: float, said: int, p: float, speed_mps: float) -> Statement:
+    return Statement(at, _EVIDENCE[said], p, Source.FIX, None if math.isnan(speed_mps) else speed_mps)
+
+
+_EVIDENCE: Final = tuple(Evidence)
+
+
+def _unchanged(inside: Indexes, offset: Indexes, size: Indexes, said: Indexes) -> Bools:
+    """The groups that were ``inside`` and say nothing else; they need no step through the table."""
+    unchanged = np.zeros(len(size), dtype=np.bool_)
+    unchanged[inside] = True
+    some = np.flatnonzero(size)
+    least = np.zeros(len(size), dtype=np.intp)
+    if some.size:
+        least[some] = np.minimum.reduceat(said, offset[some])
+    return unchanged & (least >= Evidence.PERHAPS)
+
+
+def _poor_m(effective_radius_m: Floats) -> Floats:
+    """A fix of a worse accuracy (metres) is poor for such a fence."""
+    return np.clip(POOR_RADII * effective_radius_m, POOR_LEAST_M, POOR_MOST_M)
+
+
+def _first(
+    catalogue: Catalogue, rows: Rows, path: Path, *, row: Indexes, fence: Indexes, p: Floats, new_here: Bools
+) -> Bools:
+    """Pairs of which, if the fix is inside, nobody knows since when.
+
+    ``new_here`` marks the first pairs of those who are outside. Further ones cannot be inside already.
+    """
+    before = path.before[row]
+    first = before < 0
+    poor_m = _poor_m(catalogue.effective_radius_m[fence])
+    unseen = _finest_before_m(rows, path)[row] > poor_m
+    gave_evidence = path.counts.copy()
+    gave_evidence[rows.last] = True
+    enters = (p >= P_ENTER) & (rows.accuracy_m[row] <= poor_m)
+    asked = np.flatnonzero(enters & (new_here | unseen) & ~first & gave_evidence[before])
+    if asked.size:
+        earlier, pairs = before[asked], np.arange(asked.size)
+        accuracy_m = rows.accuracy_m[earlier]
+        p_before, beyond_m = catalogue.evidence(rows.lon[earlier], rows.lat[earlier], accuracy_m, pairs, fence[asked])
+        inside_already = new_here[asked] & (accuracy_m <= poor_m[asked]) & (p_before >= P_ENTER)
+        first[asked] = inside_already | (unseen[asked] & (beyond_m <= accuracy_m))
+    return first
+
+
+def _finest_before_m(rows: Rows, path: Path) -> Floats:
+    """Per new row that has one before it: the best accuracy of all earlier fixes that counted (metres)."""
+    finest_m = np.where(path.counts, rows.accuracy_m, np.inf)
+    finest_m[rows.last] = rows.finest_m
+    # A running minimum that begins anew with every device: ranks, so that no rounding creeps in.
+    levels, level = np.unique(finest_m, return_inverse=True)
+    running = np.maximum.accumulate(rows.device * len(levels) + len(levels) - 1 - level)
+    return np.roll(levels[len(levels) - 1 - running % len(levels)], 1)
+
+
+def _say(
+    rows: Rows, path: Path, row: Indexes, *, p: Floats, beyond_m: Floats, effective_radius_m: Floats, first: Bools
+) -> Indexes:
+    """The `Evidence` of each pair, as far as a fix and the one before it show."""
+    accuracy_m = rows.accuracy_m[row]
+    poor = accuracy_m > _poor_m(effective_radius_m)
+    clear_m = accuracy_m + np.maximum(MARGIN_SHARE * effective_radius_m, MARGIN_M)
+    rules = (  # the first that holds
+        (poor & (p >= P_INSIDE), Evidence.PERHAPS),
+        (poor & (beyond_m > accuracy_m), Evidence.BEYOND),
+        (poor, Evidence.VAGUE),
+        ((p >= P_ENTER) & first, Evidence.FIRST_INSIDE),
+        ((p >= P_ALONE) & (path.silence_s[row] >= SILENCE_S), Evidence.PROVEN_INSIDE),
+        (p >= P_ENTER, Evidence.INSIDE),
+        (p >= P_INSIDE, Evidence.PERHAPS),
+        (beyond_m > clear_m + FAR_M, Evidence.OUTSIDE),
+        (beyond_m > clear_m, Evidence.BEYOND),
+    )
+    conditions, kinds = zip(*rules, strict=True)
+    return np.asarray(np.select(conditions, kinds, default=Evidence.NOT_INSIDE), dtype=np.intp)
