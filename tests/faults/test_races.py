@@ -188,7 +188,7 @@ async def test_a_second_phone_may_upload_its_past(service):
 
 
 class Adversary:
-    """Customers who do everything at once, on phones that they pass around, for a few seconds."""
+    """Customers who do everything at once, on phones that they pass around."""
 
     def __init__(self, clients: tuple[Client, Client], places: list[tuple[float, float]]) -> None:
         self.clients = clients
@@ -247,10 +247,13 @@ class Adversary:
             await asyncio.sleep(self.rng.uniform(0.1, 0.5))
             await self.call("DELETE", f"/v1/devices/phone-{self.rng.randrange(1, 3)}", customer_id)
 
-    async def run(self, seconds: float) -> None:
+    async def run(self, answers: int) -> None:
+        """Go on until so many requests were answered, however slow the machine."""
         deeds = (self.walk, self.change_mind, self.pass_phones_around, self.sign_out)
         work = asyncio.gather(self.time_passes(), *(deed(c) for c in self.customers for deed in deeds))
-        await asyncio.wait([work], timeout=seconds)
+        async with asyncio.timeout(60):
+            while self.statuses.total() < answers and not work.done():
+                await asyncio.sleep(0.05)
         self.running = False
         await work
 
@@ -267,11 +270,10 @@ async def test_no_pair_of_deeds_deadlocks(database_url, fcm, tmp_path):
         adversary = Adversary(clients, places)
         for customer_id in adversary.customers:
             await clients[0].opt_in(customer_id, purposes=LOCATION_AND_PUSH)
-        await adversary.run(4)
+        await adversary.run(600)
         statuses = adversary.statuses
         assert not [key for key in statuses if key[1] >= 500], statuses
         assert not [key for key in statuses if key[1] >= 400 and key != ("DELETE devices", 404)], statuses
-        assert sum(statuses.values()) > 200
         client = clients[0]
         await put_clocks(client.now + timedelta(minutes=30), *clients)
         await client.settled()
