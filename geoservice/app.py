@@ -26,6 +26,7 @@ from geoservice.push.port import PushSender
 from geoservice.push.recorder import RecorderSender
 from geoservice.storage.database import UNREACHABLE, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres
+from geoservice.storage.journal import Journal
 from geoservice.storage.migrate import migrate
 from geoservice.telemetry.health import watch_loop_lag
 from geoservice.timers import Timers
@@ -103,6 +104,7 @@ class App:
         services = Services(
             settings=settings,
             database=database,
+            journal=Journal(settings.journal_dir),
             directory=directory,
             ingest=ingest,
             clock=self.clock,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import gc
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +26,12 @@ from geoservice.clock import SystemClock
 from geoservice.config import Settings, load_settings, shown
 from geoservice.errors import GeoserviceError, NotReady, RequestError, SettingsError
 from geoservice.storage.database import Database, open_pool
-from geoservice.storage.embedded import attach
+from geoservice.storage.embedded import EmbeddedPostgres, attach
+from geoservice.storage.journal import Journal
 from geoservice.telemetry.explain import print_decision
 from geoservice.telemetry.logs import configure_logs
 from geoservice.vocabulary import CustomerId, Role
-from geoservice.workflows import operating, publishing
+from geoservice.workflows import operating, publishing, restore
 from geoservice.workflows.directory import Store, load_stores
 
 GC_AFTER: Final = 20_000
@@ -78,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(commands, "migrate", _migrate, "bring the database to this version's tables")
     _command(commands, "config", _config, "print the settings in force, secrets masked")
+    check = _command(commands, "restore-check", _restore_check, "make a restored database fit to be served")
+    check.add_argument(
+        "--journal",
+        action="append",
+        type=Path,
+        metavar="DIR",
+        help="a journal to apply, once for each machine that served (default: GEOSERVICE_JOURNAL_DIR)",
+    )
 
     geofences = commands.add_parser("geofences", help="check and publish geofences").add_subparsers(
         required=True, metavar="COMMAND"
@@ -232,18 +243,43 @@ def _with_database(work: Callable[[Database], Awaitable[int | None]]) -> int:
 
 
 def _migrate(_: argparse.Namespace) -> None:
-    from geoservice.storage.migrate import migrate  # noqa: PLC0415 - neither do they need Alembic
-
     async def run() -> None:
-        await migrate(await _dsn(_settings()))
+        await _migrate_to_head(await _dsn(_settings()))
 
     uvloop.run(run())
     _out.print("[green]✓[/] the database has this version's tables")
 
 
+async def _migrate_to_head(dsn: str) -> None:
+    from geoservice.storage.migrate import migrate  # noqa: PLC0415 - the other commands do not need Alembic
+
+    await migrate(dsn)
+
+
 def _config(_: argparse.Namespace) -> None:
     for setting, value in shown(_settings()):
         _out.print(f"[bold]{setting.name}[/] = {value}", soft_wrap=True)
+
+
+def _restore_check(arguments: argparse.Namespace) -> None:
+    settings = _settings()
+    journals = [Journal.kept_in(folder) for folder in arguments.journal or [settings.journal_dir]]
+
+    async def run() -> restore.Report:
+        async with AsyncExitStack() as stack:
+            dsn = settings.database_url
+            if dsn is None:  # no service may run, so nobody else has started the database
+                server = EmbeddedPostgres(settings.data_dir)
+                stack.push_async_callback(server.stop)
+                dsn = await server.start()
+                await _migrate_to_head(dsn)
+            pool = await stack.enter_async_context(await open_pool(dsn, size=2, application="geoservice cli"))
+            return await restore.restore_check(Database(pool, dsn), journals, SystemClock().now())
+
+    report = uvloop.run(run())
+    for name, count in dataclasses.asdict(report).items():
+        _out.print(f"  {count:>6} {name.replace('_', ' ')}")
+    _out.print("[green]✓[/] the database can be served")
 
 
 def _create_key(arguments: argparse.Namespace) -> int:
@@ -267,8 +303,10 @@ def _list_keys(_: argparse.Namespace) -> int:
 
 
 def _revoke_key(arguments: argparse.Namespace) -> int:
+    journal = Journal(_settings().journal_dir)
+
     async def work(database: Database) -> None:
-        name = await operating.revoke_key(database, arguments.key_id, SystemClock().now())
+        name = await operating.revoke_key(database, journal, arguments.key_id, SystemClock().now())
         _out.print(f"[green]✓[/] the key of {name} is revoked")
 
     return _with_database(work)

@@ -38,6 +38,7 @@ class Settings:
 
     database_url: str | None = field(repr=False)
     data_dir: Path
+    journal_dir: Path
     host: str
     port: int
     jwt_secret: str | None = field(repr=False)
@@ -218,6 +219,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "otherwise the user's data directory.",
     ),
     Setting(
+        "GEOSERVICE_JOURNAL_DIR", "journal_dir", "absolute path", _path, None,
+        "Where withdrawals and erasures are also written, so that no restored backup undoes them; "
+        "unset, `journal` in the data directory.",
+    ),
+    Setting(
         "GEOSERVICE_HOST", "host", "address", _host, "127.0.0.1",
         "The address to listen on; 0.0.0.0 for every interface.",
     ),
@@ -310,6 +316,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         except ValueError as wrong:
             problems.append(f"{setting.name} {wrong}.")
     problems += _contradictions(values)
+    if values.get("journal_dir") is None and "data_dir" in values:
+        values["journal_dir"] = values["data_dir"] / "journal"
     if problems:
         raise SettingsError(problems)
     return Settings(**values)

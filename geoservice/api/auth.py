@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
-import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +13,9 @@ import jwt
 import msgspec
 
 from geoservice.clock import Clock
-from geoservice.config import JWT_SECRET_MIN_BYTES
-from geoservice.errors import SettingsError, Unauthenticated
+from geoservice.errors import Unauthenticated
 from geoservice.storage.database import Database
+from geoservice.storage.secret_file import stored_secret
 from geoservice.vocabulary import CustomerId, Role
 from geoservice.workflows.operating import KEY_PREFIX, Actor, find_key, hash_key
 
@@ -113,20 +109,3 @@ def jwt_secret(configured: str | None, data_dir: Path) -> str:
     if configured is not None:
         return configured
     return stored_secret(data_dir / "jwt-secret", lambda: secrets.token_urlsafe(48))
-
-
-def stored_secret(path: Path, make: Callable[[], str]) -> str:
-    """Read a secret that only this user can read, or make it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        # Written aside and linked in place, so that nobody ever reads half of it; the first one wins.
-        descriptor, aside = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make())
-        with suppress(FileExistsError):
-            os.link(aside, path)
-        Path(aside).unlink()
-    secret = path.read_text().strip()
-    if len(secret) < JWT_SECRET_MIN_BYTES:
-        raise SettingsError([f"{path} does not hold a secret; remove it and a new one is made."])
-    return secret

@@ -38,7 +38,9 @@ async def put_consent(call: Call) -> web.Response:
     body = await call.body(_consent_body)
     change = customers.ConsentChange(**msgspec.structs.asdict(body))
     at = call.services.clock.now()
-    withdrawn = await customers.record_consent(call.services.database, call.customer_id, purpose, change, at)
+    withdrawn = await customers.record_consent(
+        call.services.database, call.services.journal, call.customer_id, purpose, change, at
+    )
     return answer(
         {
             "purpose": purpose.value,
@@ -70,7 +72,7 @@ async def patch_preferences(call: Call) -> web.Response:
     if quiet := patch.get("quiet_hours"):
         patch["quiet_hours"] = {end: f"{local}:00" for end, local in quiet.items()}  # times of day have seconds
     preferences, version, withdrawn = await customers.change_preferences(
-        call.services.database, call.customer_id, patch, call.services.clock.now()
+        call.services.database, call.services.journal, call.customer_id, patch, call.services.clock.now()
     )
     return answer(
         write_preferences(preferences) | {"cancelled": withdrawn.cancelled, "in_flight": withdrawn.in_flight},

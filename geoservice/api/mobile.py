@@ -48,7 +48,8 @@ async def put_device(call: Call) -> web.Response:
 async def delete_device(call: Call) -> web.Response:
     """Sign out on a phone."""
     services = call.services
-    await customers.remove_device(services.database, (call.customer_id, call.id()), services.clock.now())
+    key = call.customer_id, call.id()
+    await customers.remove_device(services.database, services.journal, key, services.clock.now())
     return web.Response(status=204)
 
 

@@ -18,6 +18,7 @@ from geoservice.clock import Clock
 from geoservice.config import Settings
 from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
 from geoservice.storage.database import Database
+from geoservice.storage.journal import Journal
 from geoservice.vocabulary import CustomerId, Id, Role
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import Ingest
@@ -42,6 +43,7 @@ class Services:
 
     settings: Settings
     database: Database
+    journal: Journal
     directory: Directory
     ingest: Ingest
     clock: Clock

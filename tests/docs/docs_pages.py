@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,9 @@ def steps_of(page: str) -> list[Step]:
 class Reader:
     """Types every line of a few pages into one shell, in a folder like a fresh checkout."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.environment = environment or {}
         self.port = str(port)
         (folder / ".venv").symlink_to(sys.prefix)
         (folder / "geofences").symlink_to(ROOT / "geofences")
@@ -97,7 +98,9 @@ class Reader:
         private = ("GEOSERVICE_", "http_proxy", "https_proxy", "all_proxy")
         clean = {name: value for name, value in os.environ.items() if not name.lower().startswith(private)}
         clean = {name: value for name, value in clean.items() if not name.startswith(private)}
-        with subprocess.Popen(["sh", "pages.sh"], cwd=self.folder, env=clean, start_new_session=True) as shell:
+        with subprocess.Popen(
+            ["sh", "pages.sh"], cwd=self.folder, env={**clean, **self.environment}, start_new_session=True
+        ) as shell:
             try:
                 return shell.wait(TIMEOUT_S)
             except subprocess.TimeoutExpired:

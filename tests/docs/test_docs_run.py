@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
 from dataclasses import dataclass
 
+import asyncpg
 import pytest
-from conftest import JWT_SECRET, free_port
+from conftest import JWT_SECRET, environment, free_port, running, with_database
 from docs_pages import Reader, Step, agree, blocks_of, show, steps_of
 
 PAGES = ["quick-start.md", "connect-your-app.md", "upload-geofences.md", "first-campaign.md"]
@@ -70,6 +72,35 @@ def without_types(source: str) -> str:
         source,
         flags=re.MULTILINE,
     )
+
+
+async def test_a_backup_can_be_restored_as_the_page_says(postgres, database_url, tmp_path):
+    """The lines about backups make one, and restore and check it after a customer withdrew a consent."""
+    settings = environment(database_url, None, tmp_path / "data")
+    async with running(settings, None) as client:
+        body = {"granted": True, "notice_version": "1"}
+        await client.ok("PUT", "/v1/me/consents/location", body, who=client.customer("lena"))
+    back_up, restore = steps_of("backup-and-restore.md")
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    more = {"RESTORED_URL": with_database(database_url, "geoservice_restored")}
+    reader = Reader(folder, free_port(), settings | more)
+    pause = "touch backed-up; while [ ! -e go-on ]; do sleep 0.1; done"
+    try:
+        reading = asyncio.create_task(asyncio.to_thread(reader.read, [back_up, restore], before_the_last=pause))
+        while not (folder / "backed-up").exists() and not reading.done():
+            await asyncio.sleep(0.05)
+        async with running(settings, None) as client:
+            await client.pass_time(minutes=5)
+            no = body | {"granted": False}
+            await client.ok("PUT", "/v1/me/consents/location", no, who=client.customer("lena"))
+        (folder / "go-on").touch()
+        await reading
+    finally:
+        connection = await asyncpg.connect(postgres)
+        await connection.execute("drop database if exists geoservice_restored with (force)")
+        await connection.close()
+    assert agree(restore), restore.printed
 
 
 @pytest.mark.parametrize("page", PAGES)
