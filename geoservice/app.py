@@ -10,17 +10,20 @@ from typing import Any, Final, Self
 import asyncpg
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from swagger_ui.core import ApplicationDocument
 
-from geoservice.api import customer, messages, mobile, ops, problems, service
+from geoservice.api import browsers, customer, messages, mobile, ops, problems, service
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
-from geoservice.api.routing import Route, Services, expected, guarded
+from geoservice.api.jwks import PublishedKeys
+from geoservice.api.rates import RateLimit
+from geoservice.api.routing import Limits, Route, Services, expected, guarded
 from geoservice.api.schemas import UPLOAD_BODY
 from geoservice.api.server import Site
 from geoservice.clock import Clock, SteerableClock, SystemClock
 from geoservice.config import Settings
 from geoservice.decisions.facts import QuietHours, RetailerDefaults
-from geoservice.errors import GeoserviceError, SettingsError
+from geoservice.errors import GeoserviceError
 from geoservice.push.fcm import FcmSender
 from geoservice.push.port import PushSender
 from geoservice.push.recorder import RecorderSender
@@ -77,7 +80,6 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        _refuse_unbuilt(settings)
         push = self._choose_push()
         self._stack.push_async_callback(push.close)
         database = await self._open_database()
@@ -108,12 +110,13 @@ class App:
             directory=directory,
             ingest=ingest,
             clock=self.clock,
-            tokens=CustomerTokens(
-                jwt_secret(settings.jwt_secret, settings.data_dir),
-                issuer=settings.jwt_issuer,
-                audience=settings.jwt_audience,
-            ),
+            tokens=self._choose_tokens(),
             keys=ApiKeys(database, self.clock, settings.ops_key),
+            limits=Limits(
+                customers=RateLimit(settings.rate_limit_customer_per_s),
+                devices=RateLimit(settings.rate_limit_device_per_s),
+                keys=RateLimit(settings.rate_limit_key_per_s),
+            ),
             routes=all_routes(steerable=isinstance(self.clock, SteerableClock)),
         )
         await self._listen(services)
@@ -128,6 +131,23 @@ class App:
         _log.info("push_provider", detail=sender.describe())
         return sender
 
+    def _choose_tokens(self) -> CustomerTokens:
+        settings = self.settings
+        keys: str | PublishedKeys
+        if settings.jwks_url is None:
+            keys = jwt_secret(settings.jwt_secret, settings.data_dir)
+        else:
+            keys = PublishedKeys(settings.jwks_url)
+            self._spawn("keys", keys.watch())
+            if settings.jwt_issuer is None or settings.jwt_audience is None:
+                _log.warning("tokens_for_others_hold", detail="set GEOSERVICE_JWT_ISSUER and GEOSERVICE_JWT_AUDIENCE")
+        return CustomerTokens(
+            keys,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            lifetime_max_s=settings.jwt_lifetime_max_s,
+        )
+
     async def _open_database(self) -> Database:
         settings = self.settings
         dsn = settings.database_url
@@ -141,7 +161,7 @@ class App:
         return Database(pool, dsn)
 
     async def _listen(self, services: Services) -> None:
-        application = web.Application(middlewares=[problems.answer_errors], client_max_size=UPLOAD_BODY)
+        application = web.Application(middlewares=self._middlewares(), client_max_size=UPLOAD_BODY)
         for route in services.routes:
             application.router.add_route(route.method, route.path, guarded(route, services), expect_handler=expected)
         _serve_docs(application)
@@ -151,6 +171,11 @@ class App:
         await Site(runner, self.settings.host, self.settings.port, share_port=self._share_port).start()
         self.address = runner.addresses[0][:2]
         _log.info("serving", url=self.url)
+
+    def _middlewares(self) -> list[Middleware]:
+        origins = self.settings.cors_origins
+        outer = [browsers.allow_origins(frozenset(origins))] if origins else []
+        return [*outer, browsers.guard_pages, problems.answer_errors]
 
     @property
     def url(self) -> str:
@@ -180,17 +205,6 @@ def _serve_docs(application: web.Application) -> None:
     page = ApplicationDocument(application, config_rel_url="/openapi.json", url_prefix="/docs", title="geoservice")
     page.parameters |= {"url": '"/openapi.json"', "validatorUrl": "null"}  # it would ask below /docs, and elsewhere
     page.match_handler()(page)
-
-
-def _refuse_unbuilt(settings: Settings) -> None:
-    """Settings that this version would silently not obey end the start instead."""
-    problems = []
-    if settings.jwks_url is not None:
-        problems.append("GEOSERVICE_JWKS_URL is not supported by this version yet; use GEOSERVICE_JWT_SECRET.")
-    if settings.rate_limit_customer_per_s or settings.rate_limit_key_per_s:
-        problems.append("GEOSERVICE_RATE_LIMIT_* is not supported by this version yet; leave it 0.")
-    if problems:
-        raise SettingsError(problems)
 
 
 async def _load_if_possible(directory: Directory) -> None:

@@ -45,6 +45,7 @@ class Settings:
     jwks_url: str | None
     jwt_issuer: str | None
     jwt_audience: str | None
+    jwt_lifetime_max_s: int
     ops_key: str | None = field(repr=False)
     fcm_credentials_path: Path | None
     fcm_endpoint_url: str
@@ -53,7 +54,9 @@ class Settings:
     default_quiet_hours: tuple[time, time] | None
     """Local start and end; an end before the start is on the next day. None: no quiet hours."""
     rate_limit_customer_per_s: int
+    rate_limit_device_per_s: int
     rate_limit_key_per_s: int
+    cors_origins: tuple[str, ...]
     clock: ClockKind
     database_pool_size: int
     ingest_queue_items: int
@@ -71,6 +74,8 @@ class Setting:
     """As it would be written in the environment; None when unset means something of its own."""
     doc: str
     secret: bool = False
+    unset: Any = None
+    """The value when it is unset and has no default."""
 
     @property
     def default_text(self) -> str | None:
@@ -177,6 +182,23 @@ def _service_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _keys_url(value: str) -> str:
+    parts = urlsplit(value)
+    _service_url(urlunsplit(parts._replace(query="")))  # some providers name a policy in the query
+    return value
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(each.strip() for each in value.split(","))
+    for each in origins:
+        parts = _split_url(each, ("https", "http"))
+        if each != f"{parts.scheme}://{parts.netloc}" or not parts.hostname or "@" in parts.netloc or "*" in each:
+            raise ValueError(f"must be origins such as https://shop.example, parted by commas; one is {each!r}")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ValueError("must begin with https://; http:// is for pages of this machine only")
+    return origins
+
+
 def _quiet_hours(value: str) -> tuple[time, time] | None:
     if value == "none":
         return None
@@ -238,8 +260,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "one is generated into the data directory.", secret=True,
     ),
     Setting(
-        "GEOSERVICE_JWKS_URL", "jwks_url", "https:// URL", _service_url, None,
-        "Where the identity provider publishes its public keys; not supported by this version yet.",
+        "GEOSERVICE_JWKS_URL", "jwks_url", "https:// URL", _keys_url, None,
+        "Where the identity provider publishes the public keys that customers' tokens are checked with (RS256, ES256), "
+        "as a JWK Set or as Firebase Auth's certificates; instead of a secret.",
     ),
     Setting(
         "GEOSERVICE_JWT_ISSUER", "jwt_issuer", "text", _text, None,
@@ -248,6 +271,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_JWT_AUDIENCE", "jwt_audience", "text", _text, None,
         "The audience that customers' tokens must name; unset, it is not checked.",
+    ),
+    Setting(
+        "GEOSERVICE_JWT_MAX_LIFETIME_S", "jwt_lifetime_max_s", "0 to 31,536,000 seconds", _whole(0, 31_536_000), "0",
+        "How long a customer's token may live at most, from `iat` to `exp`; 0 does not check it.",
     ),
     Setting(
         "GEOSERVICE_OPS_KEY", "ops_key", "text, 24 characters or more",
@@ -280,11 +307,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_RATE_LIMIT_CUSTOMER", "rate_limit_customer_per_s", "requests a second",
         _whole(0, 1_000_000), "0",
-        "How many requests a second one customer may make; only 0, without limit, is supported yet.",
+        "How many requests a second one customer may make of one process, with as many again after a pause; "
+        "0 is without limit.",
+    ),
+    Setting(
+        "GEOSERVICE_RATE_LIMIT_DEVICE", "rate_limit_device_per_s", "requests a second", _whole(0, 1_000_000), "0",
+        "How many batches of pings a second one phone may send to one process; 0 is without limit.",
     ),
     Setting(
         "GEOSERVICE_RATE_LIMIT_KEY", "rate_limit_key_per_s", "requests a second", _whole(0, 1_000_000), "0",
-        "How many requests a second one API key may make; only 0, without limit, is supported yet.",
+        "How many requests a second one API key may make of one process; 0 is without limit.",
+    ),
+    Setting(
+        "GEOSERVICE_CORS_ORIGINS", "cors_origins", "origins, parted by commas", _origins, None,
+        "Whose pages may call from a browser, such as https://shop.example; unset, nobody's but our own.", unset=(),
     ),
     Setting(
         "GEOSERVICE_CLOCK", "clock", "system or steerable", _one_of("system", "steerable"), "system",
@@ -312,7 +348,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     for setting in SETTINGS:
         text = environ.get(setting.name) or setting.default_text
         try:
-            values[setting.attribute] = None if text is None else setting.parse(text)
+            values[setting.attribute] = setting.unset if text is None else setting.parse(text)
         except ValueError as wrong:
             problems.append(f"{setting.name} {wrong}.")
     problems += _contradictions(values)
@@ -340,12 +376,22 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             "GEOSERVICE_JWT_SECRET and GEOSERVICE_JWKS_URL exclude each other: tokens are checked in one way."
         )
+    if _is_googles(values.get("jwks_url")) and not values.get("jwt_audience"):
+        problems.append(
+            "GEOSERVICE_JWT_AUDIENCE must be set, to your project's id: with the keys of GEOSERVICE_JWKS_URL Google "
+            "signs the tokens of everybody's projects."
+        )
     if values.get("clock") == "steerable" and not _harmless(values):
         problems.append(
             "GEOSERVICE_CLOCK may be steerable only while GEOSERVICE_HOST is loopback and pushes stay on "
             "this machine (no GEOSERVICE_FCM_CREDENTIALS, or a loopback GEOSERVICE_FCM_ENDPOINT)."
         )
     return problems
+
+
+def _is_googles(url: str | None) -> bool:
+    host = urlsplit(url or "").hostname or ""
+    return host == "googleapis.com" or host.endswith(".googleapis.com")
 
 
 def _harmless(values: Mapping[str, Any]) -> bool:
@@ -365,6 +411,8 @@ def shown(settings: Settings) -> list[tuple[Setting, str]]:
 def _shown_value(setting: Setting, value: object) -> str:
     if setting.attribute == "default_quiet_hours":
         return "-".join(f"{local:%H:%M}" for local in value) if isinstance(value, tuple) else "none"
+    if setting.attribute == "cors_origins" and isinstance(value, tuple):
+        return ",".join(value)
     if value is None:
         return ""
     if setting.attribute == "database_url":

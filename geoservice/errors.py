@@ -11,7 +11,8 @@ GeoserviceError
 │   ├── TooLarge             413  more than this route takes
 │   ├── UnsupportedMedia     415  a content type that this route does not read
 │   ├── Invalid              422  well-formed but wrong; ``details`` point into the body
-│   └── TooManyRequests      429  slower, please
+│   ├── PreconditionFailed   412  somebody else was faster: what If-Match names is not what is there
+│   └── TooManyRequests      429  slower, please; comes with Retry-After
 └── Unavailable              503  not now; comes with Retry-After
     ├── Overloaded                more work waits than the service accepts
     └── NotReady                  database, migrations or catalogue are not there yet
@@ -98,6 +99,12 @@ class Conflict(RequestError):
     status, code, title = 409, "conflict", "Conflict"
 
 
+class PreconditionFailed(RequestError):
+    """Changed since the caller read it."""
+
+    status, code, title = 412, "precondition_failed", "Changed meanwhile"
+
+
 class TooLarge(RequestError):
     """More bytes or items than the route takes."""
 
@@ -120,6 +127,10 @@ class TooManyRequests(RequestError):
     """Over the caller's rate."""
 
     status, code, title = 429, "too_many_requests", "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(GeoserviceError):

@@ -56,6 +56,7 @@ async def delete_device(call: Call) -> web.Response:
 async def post_pings(call: Call) -> web.Response:
     """Take observations; the answer comes when they are durable."""
     envelope, items, bad = schemas.pings.decode(await call.raw_body())
+    call.count_device(envelope.device_id)
     fixes, others = split(items)
     receipt = await call.services.ingest.submit((call.customer_id, envelope.device_id), fixes)
     return answer(

@@ -24,9 +24,11 @@ _PROBLEMS: Final = {
     404: "No such thing, or not the caller's.",
     408: "The body did not come in time.",
     409: "Clashes with what is there.",
+    412: "Changed since it was read.",
     413: "More than this route takes.",
     415: "A content type that this route does not read.",
     422: "Well-formed, but against a rule; `errors` says where.",
+    429: "Too often; Retry-After says when again.",
     503: "Not now; Retry-After says when.",
 }
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
@@ -34,7 +36,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
 }
-_PROBLEM_HEADERS: Final = {401: "WWW-Authenticate", 503: "Retry-After"}
+_PROBLEM_HEADERS: Final = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 _ACCESS_REASON: Final = {
     "name": "Access-Reason",
     "in": "header",
@@ -127,7 +129,7 @@ def _headers(names: tuple[str, ...]) -> dict[str, Any]:
 def _statuses(route: Route) -> Iterable[int]:
     found = set(route.refuses)
     if route.roles is None or route.roles:
-        found |= {401, 503}
+        found |= {401, 429, 503}
     if route.roles:
         found.add(403)
     if "{" in route.path:

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError, Unavailable
+from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError, TooManyRequests, Unavailable
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -67,6 +67,8 @@ def _request_problem(error: RequestError) -> web.Response:
     response = problem(error.status, error.problem_code, error.title, error.detail, **extra)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

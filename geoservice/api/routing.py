@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, web
 
 from geoservice.api.auth import ApiKeys, CustomerTokens
 from geoservice.api.problems import refuse_invalid, refuse_malformed
+from geoservice.api.rates import RateLimit
 from geoservice.clock import Clock
 from geoservice.config import Settings
 from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
@@ -38,6 +39,15 @@ Body = TypeVar("Body")
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How often each may call."""
+
+    customers: RateLimit
+    devices: RateLimit
+    keys: RateLimit
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """What handlers work with."""
 
@@ -49,6 +59,7 @@ class Services:
     clock: Clock
     tokens: CustomerTokens
     keys: ApiKeys
+    limits: Limits
     routes: tuple[Route, ...]
 
 
@@ -142,6 +153,10 @@ class Call:
         """Read and check the body against a type."""
         return decode(decoder, await self.raw_body())
 
+    def count_device(self, device_id: str) -> None:
+        """Count a request of one phone against its limit; raises TooManyRequests."""
+        self.services.limits.devices.spend((self.customer_id, device_id))
+
     def id(self, name: str = "id") -> str:
         """Give an id from the path; one that cannot exist is not found."""
         try:
@@ -220,11 +235,13 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
         return await route.handler(Call(request, services, route))
 
     async def customers(request: web.Request) -> web.StreamResponse:
-        customer_id = services.tokens.customer(_bearer(request))
+        customer_id = await services.tokens.holder(_bearer(request))
+        services.limits.customers.spend(customer_id)
         return await route.handler(Call(request, services, route, customer_id))
 
     async def operators(request: web.Request) -> web.StreamResponse:
         actor = await services.keys.actor(_bearer(request))
+        services.limits.keys.spend(actor.key_id or actor.name)
         if actor.roles.isdisjoint(route.roles or ()):
             needed = " or ".join(sorted(role.value for role in route.roles or ()))
             raise Forbidden(f"This needs an API key with the role {needed}.")

@@ -49,6 +49,8 @@ async def get_ready(call: Call) -> web.Response:
             checks["migrations"] = await is_migrated(connection)
     except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
         pass
+    if not call.services.tokens.ready:
+        checks["keys"] = False
     ready = all(checks.values())
     missing = [_MISSING[name] for name, good in checks.items() if not good]
     return answer({"ready": ready, "checks": checks, "missing": missing}, status=200 if ready else 503)
@@ -57,6 +59,7 @@ async def get_ready(call: Call) -> web.Response:
 _MISSING: Final = {
     "database": "The database does not answer.",
     "migrations": "The database lacks this version's tables: run `geoservice migrate`.",
+    "keys": "The identity provider's keys could not be fetched: no customer's token can be checked.",
     "catalogue": "Stores, geofences and campaigns are not loaded yet.",
 }
 

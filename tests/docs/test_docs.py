@@ -130,21 +130,6 @@ def test_no_setting_is_named_that_does_not_exist() -> None:
     assert named <= {setting.name for setting in SETTINGS}
 
 
-def test_settings_that_are_said_to_be_refused_are_refused(tmp_path: Path) -> None:
-    """A JWKS URL and rate limits end the start, as the page says."""
-    from geoservice.app import _refuse_unbuilt
-    from geoservice.config import load_settings
-    from geoservice.errors import SettingsError
-
-    for name, value in (
-        ("GEOSERVICE_JWKS_URL", "https://id.example/keys"),
-        ("GEOSERVICE_RATE_LIMIT_CUSTOMER", "5"),
-        ("GEOSERVICE_RATE_LIMIT_KEY", "5"),
-    ):
-        with pytest.raises(SettingsError):
-            _refuse_unbuilt(load_settings({name: value, "GEOSERVICE_DATA_DIR": str(tmp_path)}))
-
-
 def test_metrics_in_expressions_exist() -> None:
     """Every metric that a page asks Prometheus for is one that the service gives."""
     exposed = {sample.name for family in REGISTRY.collect() for sample in family.samples}
