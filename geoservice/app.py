@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final, Self
 
@@ -20,6 +20,7 @@ from geoservice.api.rates import RateLimit
 from geoservice.api.routing import Limits, Route, Services, expected, guarded
 from geoservice.api.schemas import UPLOAD_BODY
 from geoservice.api.server import Site
+from geoservice.api.traced import trace_requests
 from geoservice.clock import Clock, SteerableClock, SystemClock
 from geoservice.config import Settings
 from geoservice.decisions.facts import QuietHours, RetailerDefaults
@@ -31,6 +32,7 @@ from geoservice.storage.database import UNREACHABLE, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres
 from geoservice.storage.journal import Journal
 from geoservice.storage.migrate import migrate
+from geoservice.telemetry import tracing
 from geoservice.telemetry.health import watch_loop_lag
 from geoservice.timers import Timers
 from geoservice.workflows import upkeep
@@ -80,6 +82,8 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
+        if settings.otlp_endpoint_url is not None:
+            self._stack.push_async_callback(_stop_tracing, tracing.start(settings.otlp_endpoint_url))
         push = self._choose_push()
         self._stack.push_async_callback(push.close)
         database = await self._open_database()
@@ -175,7 +179,8 @@ class App:
     def _middlewares(self) -> list[Middleware]:
         origins = self.settings.cors_origins
         outer = [browsers.allow_origins(frozenset(origins))] if origins else []
-        return [*outer, browsers.guard_pages, problems.answer_errors]
+        traced = [trace_requests] if tracing.is_on() else []
+        return [*traced, *outer, browsers.guard_pages, problems.answer_errors]
 
     @property
     def url(self) -> str:
@@ -213,6 +218,10 @@ async def _load_if_possible(directory: Directory) -> None:
         await directory.reload()
     except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
         _log.warning("catalogue_not_loaded", error=type(error).__name__)
+
+
+async def _stop_tracing(stop: Callable[[], None]) -> None:
+    await asyncio.to_thread(stop)
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import orjson
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from geoservice import __version__
@@ -49,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(parsed.run(parsed) or 0)
     except SettingsError as error:
         for problem in error.problems:
-            _err.print(f"[red]✗[/] {problem}", soft_wrap=True)
+            _err.print(f"[red]✗[/] {escape(problem)}", soft_wrap=True)
         sys.exit(_USAGE)
     except RequestError as error:
         _print_problem(error)
         sys.exit(_FAILED)
     except GeoserviceError as error:
-        _err.print(f"[red]✗[/] {error}", soft_wrap=True)
+        _err.print(f"[red]✗[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -50,6 +50,7 @@ class Settings:
     fcm_credentials_path: Path | None
     fcm_endpoint_url: str
     log_format: LogFormat
+    otlp_endpoint_url: str | None
     default_daily_cap: int
     default_quiet_hours: tuple[time, time] | None
     """Local start and end; an end before the start is on the next day. None: no quiet hours."""
@@ -172,13 +173,19 @@ def _database_url(value: str) -> str:
 
 
 def _service_url(value: str) -> str:
+    url = _base_url(value)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://; http:// is for a server on this machine only")
+    return url
+
+
+def _base_url(value: str) -> str:
     parts = _split_url(value, ("https", "http"))
     if not parts.hostname:
         raise ValueError("must be a URL with a host")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a URL without user, query and fragment")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("must begin with https://; http:// is for a server on this machine only")
     return value.rstrip("/")
 
 
@@ -294,6 +301,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_LOG_FORMAT", "log_format", "console or json", _one_of("console", "json"), "console",
         "How log lines look: for people or for machines.",
+    ),
+    Setting(
+        "GEOSERVICE_OTLP_ENDPOINT", "otlp_endpoint_url", "http(s):// URL", _base_url, None,
+        "The OpenTelemetry collector that traces go to, by OTLP over HTTP; unset, there are none.",
     ),
     Setting(
         "GEOSERVICE_DEFAULT_DAILY_CAP", "default_daily_cap", "0 to 100", _whole(0, 100), "2",

@@ -25,6 +25,7 @@ from geoservice.push import outcomes
 from geoservice.push.port import OutgoingPush, PushSender
 from geoservice.storage.database import UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
+from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import PUSH_SECONDS, PUSHES
 from geoservice.vocabulary import MessageState, Platform
 
@@ -147,7 +148,11 @@ class Deliver:
 
     async def _send(self, claim_id: str, row: asyncpg.Record) -> None:
         started = time.perf_counter()
-        outcome = await self._push.send(_outgoing(row, self._clock.now()))
+        with tracing.continued(
+            "push", row["trace"], kind="client", message_id=row["message_id"], attempt=row["attempts"]
+        ) as span:
+            outcome = await self._push.send(_outgoing(row, self._clock.now()))
+            span.note(outcome=type(outcome).__name__)
         PUSH_SECONDS.observe(time.perf_counter() - started)
         PUSHES.labels(type(outcome).__name__).inc()
         await self._complete(claim_id, row, outcome)

@@ -30,6 +30,7 @@ from geoservice.decisions.facts import (
 from geoservice.decisions.limits import slot_window_s
 from geoservice.geofencing.geofence import Geofence
 from geoservice.storage.queries import Connection, Queries
+from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import DECISIONS, UNDECIDED
 from geoservice.vocabulary import (
     EventType,
@@ -74,6 +75,7 @@ class _Entry:
     decision: Decision
     decision_id: str
     message_id: str | None
+    trace: str | None
 
 
 @dataclass(slots=True)
@@ -131,11 +133,29 @@ def _engage_one(
         )
     if not facts.campaigns:
         return
+    began_ns = tracing.now_ns()
     for decision in decide(facts, at):
         message_id = str(uuid4()) if decision.outcome is Outcome.SEND else None
+        decision_id = str(uuid4())
+        trace = tracing.past(
+            "decide",
+            row["trace"],
+            began_ns,
+            decision_id=decision_id,
+            campaign_id=decision.campaign_id,
+            outcome=decision.outcome.value,
+            reason=decision.reason and decision.reason.value,
+        )
         ledger.entries.append(
             _Entry(
-                row["customer_id"], row["transition_id"], row["device_id"], facts, decision, str(uuid4()), message_id
+                row["customer_id"],
+                row["transition_id"],
+                row["device_id"],
+                facts,
+                decision,
+                decision_id,
+                message_id,
+                trace,
             )
         )
         if message_id is not None:
@@ -314,6 +334,7 @@ def _message_row(entry: _Entry) -> dict[str, Any]:
         "why": to_jsonable(decision.why),
         "resend": campaign.spec.ambiguous is Ambiguous.RESEND,
         "expires_at": decision.expires_at,
+        "trace": entry.trace,
     }
 
 

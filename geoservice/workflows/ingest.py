@@ -28,6 +28,7 @@ from geoservice.geofencing.screening import Indexed, Screened, screen, stale
 from geoservice.geofencing.track import DeviceTrack
 from geoservice.storage.database import TRANSIENT, UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
+from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE, TRANSITIONS
 from geoservice.vocabulary import Ignored, Transition
 from geoservice.workflows.customers import add_device
@@ -95,10 +96,16 @@ class Ingest:
             return IngestReceipt()
         # A customer stays on her lane, so that her requests keep their order.
         queue = self._queues[hash(key[0]) % len(self._queues)]
+        with tracing.span("ingest", pings=len(fixes)) as span:
+            return await self._wait_in(queue, key, fixes, span.context)
+
+    async def _wait_in(
+        self, queue: IngestQueue, key: DeviceKey, fixes: Sequence[Indexed], trace: str | None
+    ) -> IngestReceipt:
         give_up_at = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up_at:
             answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
-            queue.put(Submission(key, fixes, answer, give_up_at))
+            queue.put(Submission(key, fixes, answer, give_up_at, trace))
             try:
                 return await answer
             except _UnknownDevice:
@@ -171,7 +178,7 @@ class Ingest:
         joined = IngestReceipt()
         for half in (fixes[:middle], fixes[middle:]):
             answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
-            part = Submission(whole.key, half, answer, whole.give_up_at)
+            part = Submission(whole.key, half, answer, whole.give_up_at, whole.trace)
             while await self._process([part]):
                 if part.give_up_at < time.monotonic():
                     _refuse(part, Overloaded("This device is busy; try again shortly."))
@@ -191,10 +198,12 @@ class Ingest:
         with INGEST_STAGE.labels("lock").time():
             devices, unknown = await _lock(connection, batch)
             known = await _known_keys(connection, batch, devices)
+        began_ns = tracing.now_ns()
         with INGEST_STAGE.labels("match").time():
             sensitive = _in_sensitive_places(snapshot, batch, devices)
             receipts = _screen(batch, devices, known, sensitive, at)
             transitions = _step(snapshot, devices, at)
+        _trace_match(batch, began_ns)
         with INGEST_STAGE.labels("store").time():
             await _save(connection, devices, at)
         if transitions:
@@ -403,8 +412,16 @@ async def _add_transitions(
         assumeds=[t.assumed for t in moved],
         speeds=[t.speed_mps for t in moved],
         fast_ats=[None if fast is None else datetime.fromtimestamp(fast, UTC) for fast in fast_ats],
+        traces=[devices[key].screened[-1][0].trace if devices[key].screened else None for key, _ in transitions],
         at=at,
     )
+
+
+def _trace_match(batch: Sequence[Submission], began_ns: int) -> None:
+    """Matching is one for the whole batch; every trace in it shows the time, and how many shared it."""
+    if tracing.is_on():
+        for submission in batch:
+            tracing.past("match", submission.trace, began_ns, requests=len(batch))
 
 
 def _count(receipts: Collection[IngestReceipt]) -> None:

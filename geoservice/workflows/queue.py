@@ -41,6 +41,8 @@ class Submission:
     fixes: Sequence[Indexed]
     answer: asyncio.Future[IngestReceipt]
     give_up_at: float
+    trace: str | None = None
+    """Where its trace goes on, if it is traced."""
 
 
 class IngestQueue(Protocol):

@@ -37,7 +37,7 @@ where m.customer_id = mine.customer_id and m.message_id = mine.message_id
           where c.customer_id = m.customer_id and c.purpose = needed.purpose
           order by c.consent_id desc limit 1), false))
 returning m.customer_id, m.message_id, m.campaign_id, m.payload, m.expires_at, m.resend, m.attempts, d.platform,
-          d.push_token, d.fid, d.token_set_at, m.device_id;
+          d.push_token, d.fid, d.token_set_at, m.device_id, m.trace;
 
 -- name: settle_unsendable
 -- What the last look refused: too late, no phone, or no consent any more.

@@ -28,7 +28,7 @@ with looked_at as (
     group by customer_id, transition_id
 )
 select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
-       t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, l.waited_for, d.timezone as device_timezone,
+       t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, t.trace, l.waited_for, d.timezone as device_timezone,
        coalesce(d.os_location_permission, 'unknown') as os_location_permission,
        (d.push_token is not null or d.fid is not null) as push_reachable
 from looked_at l
@@ -109,13 +109,14 @@ order by place_in_batch;
 -- name: add_messages
 -- L4, inserted sorted by key. The row is the cap slot from here on.
 insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id,
-                      geofence_id, visit_id, purposes, payload, why, resend, reserved_at, not_before, expires_at)
+                      geofence_id, visit_id, purposes, payload, why, resend, reserved_at, not_before, expires_at,
+                      trace)
 select customer_id, message_id, decision_id, campaign_id, topic, 'push', device_id, store_id, geofence_id, visit_id,
-       purposes, payload, why, resend, :at, :at, expires_at
+       purposes, payload, why, resend, :at, :at, expires_at, trace
 from jsonb_to_recordset(:rows::jsonb)
     as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, device_id text,
           store_id text, geofence_id text, visit_id text, purposes text[], payload jsonb, why jsonb, resend boolean,
-          expires_at timestamptz)
+          expires_at timestamptz, trace text)
 order by customer_id, message_id;
 
 -- name: wake_senders

@@ -40,12 +40,13 @@ join ping_receipts r on r.customer_id = wanted.customer_id and r.device_id = wan
 
 -- name: add_transitions
 insert into transitions (customer_id, transition_id, device_id, geofence_id, kind, at, confidence, source, late,
-                         initial, assumed, speed_mps, fast_at, recorded_at)
+                         initial, assumed, speed_mps, fast_at, trace, recorded_at)
 select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
-       t.initial, t.assumed, t.speed_mps, t.fast_at, :at
+       t.initial, t.assumed, t.speed_mps, t.fast_at, t.trace, :at
 from unnest(:customer_ids::text[], :transition_ids::text[], :device_ids::text[], :geofence_ids::text[],
             :kinds::text[], :ats::timestamptz[], :confidences::double precision[], :sources::text[], :lates::boolean[],
-            :initials::boolean[], :assumeds::boolean[], :speeds::double precision[], :fast_ats::timestamptz[])
+            :initials::boolean[], :assumeds::boolean[], :speeds::double precision[], :fast_ats::timestamptz[],
+            :traces::text[])
     with ordinality as t (customer_id, transition_id, device_id, geofence_id, kind, at, confidence, source, late,
-                          initial, assumed, speed_mps, fast_at, place_in_batch)
+                          initial, assumed, speed_mps, fast_at, trace, place_in_batch)
 order by t.place_in_batch;
