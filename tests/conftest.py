@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -73,10 +74,10 @@ _numbers = itertools.count()
 
 
 @asynccontextmanager
-async def new_database(postgres: str) -> AsyncIterator[str]:
+async def new_database(postgres: str, *, template: str = "template_geoservice") -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
     connection = await asyncpg.connect(postgres)
-    await connection.execute(f"create database {name} template template_geoservice")
+    await connection.execute(f"create database {name} template {template}")
     try:
         yield with_database(postgres, name)
     finally:
@@ -384,10 +385,21 @@ class ServiceProcess:
                             return
                 await asyncio.sleep(0.02)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """Kill -9: nothing in the process gets a chance to tidy up."""
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Stop the process where it is, as a machine that swaps or a frozen container does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -409,7 +421,8 @@ async def running_process(settings: dict[str, str], log: Path) -> AsyncIterator[
         await process.start()
         async with aiohttp.ClientSession() as session:
             yield Client(process, session, None)
-        process.stop()
+        # In a thread: proxies that the process talks through may live in this loop.
+        await asyncio.to_thread(process.stop)
     finally:
         with suppress(ProcessLookupError, AttributeError):
             process.kill()

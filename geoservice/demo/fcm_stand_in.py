@@ -7,8 +7,9 @@ and can be told how to answer next. Nothing reaches a phone. An async context ma
     {"base_url": "http://127.0.0.1:39271", ...}
 
 A process is steered over HTTP: ``POST /_script`` takes ``{"answers": [{"kind": "unavailable", "times": 3}],
-"token": null}`` (``"endpoint": "token"`` scripts the token endpoint), ``GET /_accepted`` lists, ``POST
-/_reset`` forgets. Scripted answers are used up in order, those for a token before those for all.
+"token": null}`` (``"endpoint": "token"`` scripts the token endpoint, ``"instead": true`` drops what was scripted
+before), ``GET /_accepted?since=0`` lists, ``GET /_counts`` only counts, ``POST /_revoke`` makes every access token
+worthless, ``POST /_reset`` forgets. Scripted answers are used up in order, those for a token before those for all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import asyncio
 import secrets
 import signal
 import sys
-from collections import deque
+from collections import Counter, deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -26,6 +27,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import jwt
 import msgspec
 import orjson
+import uvloop
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -43,13 +45,13 @@ HTML: Final = "<!doctype html><title>Error</title><p>That is all we know."
 Kind = Literal[
     "accept", "unregistered", "not_found", "sender_id_mismatch", "invalid_token", "invalid_payload",
     "quota_exceeded", "unavailable", "unauthenticated", "third_party_auth", "permission_denied", "internal",
-    "bad_gateway_html", "html_ok", "cut", "hang",
+    "bad_gateway_html", "unavailable_html", "too_many_html", "html_ok", "cut", "hang",
 ]  # fmt: skip
-"""How to answer."""
+"""How to answer; ``_html`` is a proxy's page instead of Google's JSON."""
 
 
 class Answer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One scripted answer, used ``times`` times, given after ``delay_s`` seconds.
+    """One scripted answer, used ``times`` times (None: from now on), given after ``delay_s`` seconds.
 
     ``retry_after`` is the header itself: seconds or an HTTP date. ``taken`` says whether the push counts
     as accepted whatever the answer; left open it does for HTML with 200, a cut and a hang: the worst case.
@@ -57,7 +59,7 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """
 
     kind: Kind = "accept"
-    times: Annotated[int, Meta(ge=1)] = 1
+    times: Annotated[int, Meta(ge=1)] | None = 1
     delay_s: Annotated[float, Meta(ge=0)] = 0.0
     retry_after: str | None = None
     taken: bool | None = None
@@ -69,6 +71,7 @@ class Script(Struct, frozen=True, forbid_unknown_fields=True):
     answers: list[Answer]
     token: str | None = None
     endpoint: Literal["send", "token"] = "send"
+    instead: bool = False
 
 
 class AcceptedPush(Struct, frozen=True):
@@ -96,6 +99,14 @@ _ERRORS: Final[dict[Kind, tuple[int, str, str, str | None, str | None]]] = {
     "permission_denied": (403, "PERMISSION_DENIED", "Permission denied on resource.", None, None),
     "internal": (500, "INTERNAL", "Internal error encountered.", "INTERNAL", None),
 }
+_PAGES: Final[dict[Kind, int]] = {
+    "html_ok": 200,
+    "too_many_html": 429,
+    "bad_gateway_html": 502,
+    "unavailable_html": 503,
+}
+"""HTTP status of the answers that are a page."""
+
 _TAKEN_UNLESS_TOLD: Final = frozenset({"accept", "html_ok", "cut", "hang"})
 
 
@@ -161,7 +172,10 @@ class _SendRequest(_Wire, frozen=True):
 
 
 class FcmStandIn:
-    """The server. ``accepted`` is in order of arrival; ``sends`` and ``token_requests`` count calls."""
+    """The server. ``accepted`` is in order of arrival; ``sends`` and ``token_requests`` count calls.
+
+    ``answers`` counts what was scripted or found wrong, by kind.
+    """
 
     def __init__(self, *, project_id: str = "stand-in", port: int = 0, token_lifetime_s: int = 3_599) -> None:
         self.project_id = project_id
@@ -178,6 +192,7 @@ class FcmStandIn:
         """Forget what was accepted, scripted and counted; access tokens stay good."""
         self.accepted: list[AcceptedPush] = []
         self.sends = self.token_requests = self.in_flight = self.in_flight_peak = 0
+        self.answers: Counter[Kind] = Counter()
         self._scripts: dict[str | None, deque[Answer]] = {}
         self._token_script: deque[Answer] = deque()
 
@@ -221,7 +236,9 @@ class FcmStandIn:
         app.router.add_post("/token", self._token)
         app.router.add_post("/v1/projects/{project}/messages:send", self._send)
         app.router.add_get("/_accepted", self._list_accepted)
+        app.router.add_get("/_counts", self._list_counts)
         app.router.add_post("/_script", self._add_script)
+        app.router.add_post("/_revoke", self._revoke)
         app.router.add_post("/_reset", self._reset)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -234,19 +251,38 @@ class FcmStandIn:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _list_accepted(self, _: web.Request) -> web.Response:
+    async def _list_accepted(self, request: web.Request) -> web.Response:
+        since = int(request.query.get("since", "0"))
         counters = {"sends": self.sends, "token_requests": self.token_requests}
-        return _json(200, {"accepted": msgspec.to_builtins(self.accepted), **counters})
+        return _json(200, {"accepted": msgspec.to_builtins(self.accepted[since:]), **counters})
+
+    async def _list_counts(self, _: web.Request) -> web.Response:
+        counts: dict[str, Any] = {
+            "accepted": len(self.accepted),
+            "messages": len({push.message_id for push in self.accepted}),
+            "sends": self.sends,
+            "token_requests": self.token_requests,
+            "in_flight": self.in_flight,
+            "in_flight_peak": self.in_flight_peak,
+            "answers": self.answers,
+        }
+        return _json(200, counts)
 
     async def _add_script(self, request: web.Request) -> web.Response:
         try:
             script = msgspec.json.decode(await request.read(), type=Script)
         except msgspec.DecodeError as error:
             return _json(400, {"error": str(error)})
+        if script.instead:
+            (self._token_script if script.endpoint == "token" else self._scripts).clear()
         if script.endpoint == "token":
             self.script_token_endpoint(*script.answers)
         else:
             self.script(*script.answers, token=script.token)
+        return web.Response(status=204)
+
+    async def _revoke(self, _: web.Request) -> web.Response:
+        self.revoke_access_tokens()
         return web.Response(status=204)
 
     async def _reset(self, _: web.Request) -> web.Response:
@@ -294,21 +330,26 @@ class FcmStandIn:
     async def _checked_send(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self._access_tokens:
-            return _error("unauthenticated")
+            return self._refuse("unauthenticated")
         if request.match_info["project"] != self.project_id:
-            return _error("not_found")
+            return self._refuse("not_found")
         try:
             message = msgspec.json.decode(raw, type=_SendRequest).message
         except msgspec.DecodeError as error:
-            return _error("invalid_payload", text=str(error), field=_place(str(error)))
+            return self._refuse("invalid_payload", text=str(error), field=_place(str(error)))
         if (wrong := _wrong_field(message)) is not None:
-            return _error("invalid_payload", text="Message is invalid.", field=wrong)
+            return self._refuse("invalid_payload", text="Message is invalid.", field=wrong)
         token = message.token or message.fid or ""
         answer = _next(self._scripts.get(token) or self._scripts.get(None) or deque())
+        self.answers[answer.kind] += 1
         if answer.kind in _TAKEN_UNLESS_TOLD if answer.taken is None else answer.taken:
             self._accept(message, token, raw)
         await asyncio.sleep(answer.delay_s or (3_600 if answer.kind == "hang" else 0))
         return await _answer(request, answer, f"projects/{self.project_id}/messages/0:{secrets.token_hex(8)}")
+
+    def _refuse(self, kind: Kind, **why: str) -> web.Response:
+        self.answers[kind] += 1
+        return _error(kind, **why)
 
     def _accept(self, message: _Message, token: str, raw: bytes) -> None:
         shown = message.notification or _Notification()
@@ -348,7 +389,9 @@ def _next(script: deque[Answer]) -> Answer:
     if not script:
         return Answer()
     answer = script.popleft()
-    if answer.times > 1:
+    if answer.times is None:
+        script.appendleft(answer)
+    elif answer.times > 1:
         script.appendleft(msgspec.structs.replace(answer, times=answer.times - 1))
     return answer
 
@@ -357,9 +400,9 @@ async def _answer(request: web.Request, answer: Answer, name: str = "") -> web.S
     match answer.kind:
         case "accept":
             return _json(200, {"name": name})
-        case "html_ok" | "bad_gateway_html":
-            status = 200 if answer.kind == "html_ok" else 502
-            return web.Response(status=status, text=HTML, content_type="text/html")
+        case kind if kind in _PAGES:
+            headers = {} if answer.retry_after is None else {"Retry-After": answer.retry_after}
+            return web.Response(status=_PAGES[kind], text=HTML, content_type="text/html", headers=headers)
         case "cut" | "hang":
             return await _break_off(request, started=answer.kind == "cut")
         case _:
@@ -415,7 +458,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--credentials", type=Path, help="where to write the service-account file")
     arguments = parser.parse_args()
-    asyncio.run(_serve(arguments.port, arguments.credentials))
+    uvloop.run(_serve(arguments.port, arguments.credentials))
 
 
 if __name__ == "__main__":

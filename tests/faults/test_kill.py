@@ -5,22 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import asyncpg
-import orjson
 import pytest
 from conftest import CAMPAIGN, Client, environment, fix, ring, running, running_process, with_database
+from fault_house import Provider, post, provider_process
+
+pytestmark = pytest.mark.faults
 
 PINGS = 10_000
 STORES = {f"store-{n}": (53.50 + 0.02 * n, 10.0) for n in range(5)}
@@ -79,21 +78,9 @@ def make_replays(start: datetime) -> list[Replay]:
     return replays
 
 
-async def post(client: Client, who: dict[str, str], device_id: str, batch: list[dict[str, Any]]) -> dict[str, Any]:
-    """Post until answered, as an app with a buffer does."""
-    while True:
-        with suppress(aiohttp.ClientError, ConnectionError):
-            answer = await client.call("POST", "/v1/pings", {"device_id": device_id, "pings": batch}, who=who)
-            if answer.status == 202:
-                return answer.body
-            assert answer.status == 503, answer.body
-        await asyncio.sleep(0.25)
-
-
 async def play(client: Client, replay: Replay) -> None:
-    who = client.customer(replay.customer_id)
     for batch in replay.batches:
-        replay.answered.append(await post(client, who, replay.device_id, batch))
+        replay.answered.append(await post(client, replay.customer_id, {"device_id": replay.device_id, "pings": batch}))
 
 
 async def story_of(database_url: str) -> tuple[Counter[Any], Counter[Any]]:
@@ -173,23 +160,10 @@ async def test_a_killed_service_loses_no_answered_ping(database_url, tmp_path):
 # Delivery -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class StandInProcess:
-    """What environment() asks of a stand-in, for one that runs as a process of its own."""
-
-    process: subprocess.Popen[bytes]
-    base_url: str
-    credentials: Path
-
-
 @pytest.fixture
-def stand_in(tmp_path: Path):
-    credentials = tmp_path / "account.json"
-    command = ["-m", "geoservice.demo.fcm_stand_in", "--port", "0", "--credentials", str(credentials)]
-    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE) as process:
-        said = orjson.loads(process.stdout.readline())
-        yield StandInProcess(process, said["base_url"], credentials)
-        process.terminate()
+async def stand_in(tmp_path: Path) -> AsyncIterator[Provider]:
+    async with provider_process(tmp_path) as provider:
+        yield provider
 
 
 async def test_a_killed_sender_sends_nothing_twice(database_url, stand_in, tmp_path):
@@ -204,23 +178,20 @@ async def test_a_killed_sender_sends_nothing_twice(database_url, stand_in, tmp_p
             await asyncio.gather(*(client.opt_in(c, purposes=consents) for c in customers[first : first + 25]))
 
     async def accepted() -> list[str]:
-        async with client.session.get(f"{stand_in.base_url}/_accepted") as response:
-            return [push["message_id"] for push in (await response.json())["accepted"]]
+        return [push["message_id"] for push in await stand_in.accepted()]
 
     rng = random.Random(4)
     async with running_process(settings, tmp_path / "service.log") as client:
         # Slow enough to be killed in between, on either side of the moment in which the push is taken.
         answers = [{"kind": "accept", "delay_s": 0.15}, {"kind": "unavailable", "delay_s": 0.05, "retry_after": "0"}]
-        script = {"answers": [answers[rng.random() < 0.2] for _ in range(10 * count)]}
-        async with client.session.post(f"{stand_in.base_url}/_script", json=script) as response:
-            assert response.status == 204
+        await stand_in.script(*(answers[rng.random() < 0.2] for _ in range(10 * count)))
         now = datetime.now(UTC)
         lat, lon = STORES["store-0"]
         arrive = [
             fix(now - timedelta(seconds=180), lat + 500 / 111_200, lon),
             fix(now - timedelta(seconds=5), lat, lon),
         ]
-        pings = asyncio.gather(*(post(client, client.customer(c), "phone", arrive) for c in customers))
+        pings = asyncio.gather(*(post(client, c, {"device_id": "phone", "pings": arrive}) for c in customers))
         kills = 0
         for share in (0.05, 0.3, 0.6):
             async with asyncio.timeout(20):

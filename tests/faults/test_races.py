@@ -21,6 +21,7 @@ from conftest import CAMPAIGN, NOON, Client, environment, fix, ring, running
 
 from geoservice.demo.fcm_stand_in import Answer, FcmStandIn
 
+pytestmark = pytest.mark.faults
 FREED = ("failed", "expired", "cancelled")
 OPEN_CAMPAIGN = CAMPAIGN | {"context": {}, "uses": [], "limits": {"min_gap_s": 0, "cooldown_s": 0}}
 LOCATION_AND_PUSH = ("location", "marketing_push")

@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from geoservice.demo.fcm_stand_in import FcmStandIn
 from geoservice.vocabulary import FREED, MessageState
 
+pytestmark = pytest.mark.faults
+
 CAP = 2
 DAY = timedelta(hours=24)
 ZONE = ZoneInfo("Europe/Berlin")
