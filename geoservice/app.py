@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from swagger_ui.core import ApplicationDocument
 
-from geoservice.api import browsers, customer, messages, mobile, ops, problems, service
+from geoservice.api import browsers, customer, geofences, messages, mobile, ops, problems, service
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.jwks import PublishedKeys
 from geoservice.api.rates import RateLimit
@@ -50,7 +50,7 @@ _log = structlog.get_logger(__name__)
 def all_routes(*, steerable: bool) -> tuple[Route, ...]:
     """List every route; those of the clock only where it can be steered."""
     clock = service.CLOCK_ROUTES if steerable else ()
-    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *messages.ROUTES, *ops.ROUTES, *clock)
+    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *messages.ROUTES, *ops.ROUTES, *geofences.ROUTES, *clock)
 
 
 class App:
@@ -87,7 +87,7 @@ class App:
         push = self._choose_push()
         self._stack.push_async_callback(push.close)
         database = await self._open_database()
-        directory = self.directory = Directory(database, _retailer(settings))
+        directory = self.directory = Directory(database, _retailer(settings), self.clock)
         queues = [LocalQueue(max(1, settings.ingest_queue_items // LANES)) for _ in range(LANES)]
         ingest = Ingest(database, directory, self.clock, queues)
         deliver = Deliver(database, push, self.clock)

@@ -25,15 +25,18 @@ from geoservice import __version__
 from geoservice.api.auth import CustomerTokens, jwt_secret
 from geoservice.clock import SystemClock
 from geoservice.config import Settings, load_settings, shown
-from geoservice.errors import GeoserviceError, NotReady, RequestError, SettingsError
+from geoservice.errors import ErrorDetail, GeoserviceError, NotReady, RequestError, SettingsError
+from geoservice.geofence_files import read_files, read_folder
+from geoservice.geofencing.geofence import to_feature
+from geoservice.geofencing.uploads.documents import Document
 from geoservice.storage.database import Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres, attach
 from geoservice.storage.journal import Journal
 from geoservice.telemetry.explain import print_decision
 from geoservice.telemetry.logs import configure_logs
-from geoservice.vocabulary import CustomerId, Role
-from geoservice.workflows import operating, publishing, restore
-from geoservice.workflows.directory import Store, load_stores
+from geoservice.vocabulary import CustomerId, Id, Role
+from geoservice.workflows import geofences, operating, restore
+from geoservice.workflows.directory import Store, load_geofences, load_stores
 
 GC_AFTER: Final = 20_000
 """New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
@@ -91,15 +94,22 @@ def _parser() -> argparse.ArgumentParser:
         help="a journal to apply, once for each machine that served (default: GEOSERVICE_JOURNAL_DIR)",
     )
 
-    geofences = commands.add_parser("geofences", help="check and publish geofences").add_subparsers(
+    catalogue = commands.add_parser("geofences", help="check and publish geofences").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    check = _command(geofences, "check", _check_geofences, "read GeoJSON files and say what is wrong in them")
+    check = _command(catalogue, "check", _check_geofences, "read GeoJSON and CSV files and say what is wrong in them")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    load = _command(geofences, "import", _import_geofences, "publish GeoJSON files, all or nothing")
+    _mending(check)
+    load = _command(catalogue, "import", _import_geofences, "publish GeoJSON and CSV files, all or nothing")
     load.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    load.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
     load.add_argument("--mode", choices=["merge", "replace"], default="merge", help="replace removes all others")
+    _publishing(load)
+    sync = _command(catalogue, "sync", _sync_geofences, "publish a folder; what it held once and lacks now is removed")
+    sync.add_argument("folder", type=Path, metavar="FOLDER")
+    sync.add_argument("--name", default="sync", type=_id, help="tells the geofences of several folders apart")
+    _publishing(sync)
+    export = _command(catalogue, "export", _export_geofences, "print all geofences as GeoJSON, a line each")
+    export.add_argument("--output", type=Path, metavar="FILE", help="write there instead")
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="COMMAND")
     create = _command(keys, "create", _create_key, "make an API key; it is shown once")
@@ -128,6 +138,24 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int |
     parser = commands.add_parser(name, help=help_, description=help_)
     parser.set_defaults(run=run)
     return parser
+
+
+def _publishing(parser: argparse.ArgumentParser) -> None:
+    """Add what every publication of files can be told."""
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    parser.add_argument("--confirm-removed", type=int, metavar="N", help="so many removals are meant")
+    _mending(parser)
+
+
+def _mending(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--make-valid", action="store_true", help="close rings, mend outlines that cross themselves")
+
+
+def _id(text: str) -> str:
+    try:
+        return msgspec.convert(text, Id)
+    except msgspec.ValidationError:
+        raise argparse.ArgumentTypeError("1 to 128 characters from A-Za-z0-9._:-") from None
 
 
 def _customer_id(text: str) -> str:
@@ -350,29 +378,6 @@ def _explain(arguments: argparse.Namespace) -> int:
 # Geofences --------------------------------------------------------------------------------------------------
 
 
-def _read(files: Sequence[Path]) -> dict[str, Any]:
-    """Join the features of several files; raises SettingsError for files that cannot be read."""
-    features: list[Any] = []
-    problems = []
-    for file in files:
-        try:
-            document = orjson.loads(file.read_bytes())
-        except OSError as error:
-            problems.append(f"{file} cannot be read: {error.strerror}.")
-        except orjson.JSONDecodeError as error:
-            problems.append(f"{file} is not JSON: {error}.")
-        else:
-            features += _features_of(document)
-    if problems:
-        raise SettingsError(problems)
-    return {"type": "FeatureCollection", "features": features}
-
-
-def _features_of(document: Any) -> list[Any]:
-    features = document.get("features") if isinstance(document, dict) else None
-    return features if isinstance(features, list) else [document]
-
-
 def _stores_of_running_service() -> dict[str, Store] | None:
     async def run() -> dict[str, Store]:
         dsn = await _dsn(_settings())
@@ -389,37 +394,67 @@ def _stores_of_running_service() -> dict[str, Store] | None:
 
 
 def _check_geofences(arguments: argparse.Namespace) -> int:
-    document = _read(arguments.files)
+    document = read_files(arguments.files)
     stores = _stores_of_running_service()
-    parsed = publishing.check_geofences(document, stores)
-    publishing.refuse_errors(parsed)
+    parsed = geofences.check_geofences(document, stores, make_valid=arguments.make_valid)
+    geofences.refuse_errors(parsed)
     if stores is None:
         _out.print("[yellow]![/] no service runs here, so store ids and distances were not checked")
-    for warning in parsed.warnings:
-        _out.print(f"[yellow]![/] {warning.feature}: {warning.message} [dim]({warning.code})[/]", soft_wrap=True)
-    count = len(document["features"])
+    _print_warnings(parsed.warnings)
+    count = len(parsed.fences)
     _out.print(f"[green]✓[/] {count} geofence{'s' if count != 1 else ''}, no errors")
     return 0
 
 
 def _import_geofences(arguments: argparse.Namespace) -> int:
-    document = _read(arguments.files)
+    return _publish(arguments, read_files(arguments.files), mode=arguments.mode)
+
+
+def _sync_geofences(arguments: argparse.Namespace) -> int:
+    return _publish(arguments, read_folder(arguments.folder), mode="replace", managed_by=arguments.name)
+
+
+def _publish(
+    arguments: argparse.Namespace, document: Document, *, mode: geofences.Mode, managed_by: str | None = None
+) -> int:
+    upload = geofences.Upload(
+        document,
+        mode,
+        make_valid=arguments.make_valid,
+        dry_run=arguments.dry_run,
+        confirm_removed=arguments.confirm_removed,
+        managed_by=managed_by,
+    )
 
     async def work(database: Database) -> None:
-        report = await publishing.import_geofences(
-            database,
-            document,
-            mode=arguments.mode,
-            dry_run=arguments.dry_run,
-            actor="cli",
-            at=SystemClock().now(),
-        )
+        report = await geofences.publish(database, upload, "cli", SystemClock().now())
         counts = report.jsonable()
         would = "would be " if arguments.dry_run else ""
         for kind in ("created", "changed", "unchanged", "removed"):
             _out.print(f"  {counts[kind]:>6} {would if kind != 'unchanged' else ''}{kind}")
-        for warning in report.warnings:
-            _out.print(f"[yellow]![/] {warning.feature}: {warning.message} [dim]({warning.code})[/]", soft_wrap=True)
+        _print_warnings(report.warnings)
         _out.print("[green]✓[/] " + ("nothing was changed" if arguments.dry_run else f"version {report.version}"))
+
+    return _with_database(work)
+
+
+def _print_warnings(warnings: Sequence[ErrorDetail]) -> None:
+    for warning in warnings:
+        where = warning.feature or warning.path
+        _out.print(f"[yellow]![/] {where}: {warning.message} [dim]({warning.code})[/]", soft_wrap=True)
+
+
+def _export_geofences(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        async with database.connection() as connection:
+            fences = await load_geofences(connection)
+        # A line each, in the order of their ids, so that a history of the file shows what changed.
+        lines = b",\n".join(orjson.dumps(to_feature(fence)) for fence in fences)
+        document = b'{"type": "FeatureCollection", "features": [\n' + lines + b"\n]}\n"
+        if arguments.output is None:
+            sys.stdout.write(document.decode())
+        else:
+            arguments.output.write_bytes(document)
+            _out.print(f"[green]✓[/] {len(fences)} geofences", soft_wrap=True)
 
     return _with_database(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -271,10 +271,27 @@ class VersionItem(Struct):
     summary: dict[str, int]
 
 
-class VersionsAnswer(Struct):
-    """Publications of geofences, newest first."""
+class VersionsAnswer(Struct, omit_defaults=True):
+    """Publications of geofences, newest first; ``next`` is ``before`` of the following page."""
 
     items: list[VersionItem]
+    next: str | None = None
+
+
+class ChangeItem(Struct):
+    """One geofence that a publication touched; null where it was not there."""
+
+    geofence_id: str
+    change: Literal["created", "changed", "removed"]
+    before: Feature | None
+    after: Feature | None
+
+
+class VersionAnswer(VersionItem, omit_defaults=True, kw_only=True):
+    """One publication, and what it changed, by id; ``next`` is ``after`` of the following page."""
+
+    items: list[ChangeItem]
+    next: str | None = None
 
 
 class CampaignAnswer(CampaignSpec, frozen=True, kw_only=True):

@@ -6,20 +6,17 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
-import orjson
 from aiohttp import web
 
 from geoservice.api import answers, schemas
 from geoservice.api.mobile import refuse_unknown_zone, take_events
-from geoservice.api.problems import refuse_malformed
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState
 from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.errors import Forbidden, NotFound
-from geoservice.geofencing.geofence import to_feature
 from geoservice.vocabulary import Role
 from geoservice.workflows import customers, operating, publishing
-from geoservice.workflows.directory import load_geofence, load_geofences, load_stores
+from geoservice.workflows.directory import load_stores
 
 OPS: Final = frozenset({Role.OPS})
 SERVER: Final = frozenset({Role.SERVER})
@@ -59,80 +56,6 @@ async def get_store(call: Call) -> web.Response:
 def _write_store(store: Any) -> dict[str, Any]:
     body = {key: value for key, value in asdict(store).items() if value is not None}
     return {"id": body.pop("store_id"), **body}
-
-
-# Geofences --------------------------------------------------------------------------------------------------
-
-
-async def import_geofences(call: Call) -> web.Response:
-    """Publish a FeatureCollection, or say what is wrong with it and change nothing."""
-    query = call.query(schemas.ImportQuery)
-    document = _load(await call.raw_body())
-    report = await publishing.import_geofences(
-        call.services.database,
-        document,
-        mode="replace" if query.mode == "replace" else "merge",
-        dry_run=query.dry_run,
-        actor=call.actor.name,
-        at=call.services.clock.now(),
-    )
-    return answer(report.jsonable() | {"dry_run": query.dry_run})
-
-
-def _load(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise refuse_malformed() from None
-
-
-async def get_geofences(call: Call) -> web.Response:
-    """Give all geofences as one FeatureCollection."""
-    async with call.services.database.connection() as connection:
-        fences = await load_geofences(connection)
-    return answer({"type": "FeatureCollection", "features": [to_feature(fence) for fence in fences]})
-
-
-async def get_geofence(call: Call) -> web.Response:
-    """Give one geofence as a Feature."""
-    async with call.services.database.connection() as connection:
-        fence = await load_geofence(connection, call.id())
-    if fence is None:
-        raise NotFound("There is no such geofence.")
-    return answer(to_feature(fence))
-
-
-async def put_geofence(call: Call) -> web.Response:
-    """Create or replace one geofence; the id in the path is its id."""
-    feature = _load(await call.raw_body())
-    if isinstance(feature, dict):
-        properties = feature.get("properties")
-        feature = feature | {
-            "id": call.id(),
-            "properties": (properties if isinstance(properties, dict) else {}) | {"id": call.id()},
-        }
-    report = await publishing.import_geofences(
-        call.services.database,
-        {"type": "FeatureCollection", "features": [feature]},
-        mode="merge",
-        dry_run=False,
-        actor=call.actor.name,
-        at=call.services.clock.now(),
-    )
-    return answer(report.jsonable())
-
-
-async def delete_geofence(call: Call) -> web.Response:
-    """Remove one geofence."""
-    services = call.services
-    await publishing.delete_geofence(services.database, call.id(), call.actor.name, services.clock.now())
-    return web.Response(status=204)
-
-
-async def get_versions(call: Call) -> web.Response:
-    """List publications of geofences, newest first."""
-    rows = await publishing.versions(call.services.database, 1_000)
-    return answer({"items": [schemas.as_json(row) for row in rows]})
 
 
 # Campaigns --------------------------------------------------------------------------------------------------
@@ -252,30 +175,6 @@ ROUTES: Final = (
     Route("PUT", "/v1/stores/{id}", put_store, OPS, body=publishing.StoreBody, answer=answers.StoreAnswer),
     Route("GET", "/v1/stores", get_stores, OPS, answer=answers.StoresAnswer),
     Route("GET", "/v1/stores/{id}", get_store, OPS, answer=answers.StoreAnswer),
-    Route(
-        "POST",
-        "/v1/geofences/import",
-        import_geofences,
-        OPS,
-        schemas.UPLOAD_BODY,
-        body=schemas.FeatureCollectionBody | schemas.FeatureBody,
-        body_types=schemas.GEOJSON,
-        query=schemas.ImportQuery,
-        answer=answers.ImportAnswer,
-    ),
-    Route("GET", "/v1/geofences", get_geofences, OPS, answer=answers.FeatureCollection),
-    Route("GET", "/v1/geofences/versions", get_versions, OPS, answer=answers.VersionsAnswer),
-    Route("GET", "/v1/geofences/{id}", get_geofence, OPS, answer=answers.Feature),
-    Route(
-        "PUT",
-        "/v1/geofences/{id}",
-        put_geofence,
-        OPS,
-        body=schemas.FeatureBody,
-        body_types=schemas.GEOJSON,
-        answer=answers.ImportAnswer,
-    ),
-    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS, status=204),
     Route("PUT", "/v1/campaigns/{id}", put_campaign, OPS, body=CampaignSpec, answer=answers.CampaignAnswer),
     Route("GET", "/v1/campaigns", get_campaigns, OPS, answer=answers.CampaignsAnswer),
     Route("GET", "/v1/campaigns/{id}", get_campaign, OPS, answer=answers.CampaignAnswer),

@@ -33,6 +33,8 @@ BODY_LEAST_BYTES_PER_S: Final = 1024 * 1024
 """A body that has not come after 20 s, plus a second for each MiB that its route takes, is not waited for."""
 
 _EITHER_HEADER: Final = zlib.MAX_WBITS + 32
+_JSON_TYPES: Final = ("application/json", "application/geo+json", "application/octet-stream")
+"""The last is what a body without a type is taken for."""
 _ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
 
 Body = TypeVar("Body")
@@ -104,12 +106,8 @@ class Call:
     async def raw_body(self) -> bytes:
         """Read the body, as much as the route takes."""
         request = self.request
-        if request.content_type not in {
-            "application/json",
-            "application/geo+json",
-            "application/octet-stream",
-        }:
-            raise UnsupportedMedia("Send application/json.")
+        if request.content_type not in {*self.route.body_types, *_JSON_TYPES}:
+            raise UnsupportedMedia(f"Send {' or '.join(self.route.body_types)}.")
         encoding = request.headers.get("Content-Encoding", "identity").lower()
         if encoding not in _ENCODINGS:
             raise UnsupportedMedia("Send the body plain, or packed with gzip or deflate.")

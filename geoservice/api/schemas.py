@@ -150,6 +150,7 @@ class FeatureCollectionBody(Struct, tag_field="type", tag="FeatureCollection"):
 
 
 GEOJSON: Final = ("application/geo+json", "application/json")
+CSV: Final = "text/csv"
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,6 +205,28 @@ class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
     dry_run: bool = False
     mode: Annotated[str, Meta(pattern="^(merge|replace)$")] = "merge"
+    make_valid: bool = False
+    confirm_removed: Annotated[int, Meta(ge=0)] | None = None
+
+
+class VersionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``GET /v1/geofences/versions``; ``before`` is the ``next`` of an earlier page."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 2**63 - 1
+
+
+class ChangesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``GET /v1/geofences/versions/{version}``; ``after`` is the ``next`` of an earlier page."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    after: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9._:\-]*$(?!\n)")] = ""
+
+
+class RestoreQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/geofences/versions/{version}/restore``."""
+
+    dry_run: bool = False
 
 
 def in_utc(at: datetime) -> datetime:

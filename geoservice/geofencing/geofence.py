@@ -30,6 +30,7 @@ class Geofence(msgspec.Struct, frozen=True):
     dwell_s: int | None = None
     floor: int | None = None
     beacons: tuple[dict[str, Any], ...] = ()
+    jurisdiction: str | None = None
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     metadata: Mapping[str, Any] = {}
@@ -38,7 +39,7 @@ class Geofence(msgspec.Struct, frozen=True):
 def to_feature(fence: Geofence) -> dict[str, Any]:
     """Give the GeoJSON Feature back: reading it again yields an equal geofence."""
     properties: dict[str, Any] = {"id": fence.geofence_id, "name": fence.name, "kind": fence.kind.value}
-    for key in ("radius_m", "store_id", "dwell_s", "floor"):
+    for key in ("radius_m", "store_id", "dwell_s", "floor", "jurisdiction"):
         if (value := getattr(fence, key)) is not None:
             properties[key] = value
     if fence.tags:

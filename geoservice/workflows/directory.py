@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -12,6 +13,7 @@ import msgspec
 import shapely
 import structlog
 
+from geoservice.clock import Clock
 from geoservice.decisions.campaigns import Campaign, CampaignSpec, CampaignState, compile_campaign
 from geoservice.decisions.facts import GeofenceFacts, RetailerDefaults, StoreFacts
 from geoservice.errors import GeoserviceError
@@ -25,6 +27,7 @@ CHANNEL: Final = "geoservice_directory"
 _POLL_S: Final = 1.0
 
 _sql = Queries("directory")
+_catalogue = Queries("catalogue")
 _log = structlog.get_logger(__name__)
 
 
@@ -72,8 +75,13 @@ class Snapshot:
 class Directory:
     """Keeps a :class:`Snapshot` current: told by NOTIFY, checked once a second in case a notice was lost."""
 
-    def __init__(self, database: Database, retailer: RetailerDefaults) -> None:
+    def __init__(self, database: Database, retailer: RetailerDefaults, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
+        self._fences: dict[str, Geofence] = {}
+        """All geofences, whether they are in force now or not."""
+        self._in_force_until: datetime | None = None
+        """When the next geofence begins or ends."""
         self._revisions: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -88,6 +96,9 @@ class Directory:
             if stale:
                 self.snapshot = await self._load(connection, stale)
                 self._revisions.update(stale)
+            elif self._in_force_until is not None and self._in_force_until <= self._clock.now():
+                version = self._revisions["geofences"]
+                self.snapshot = replace(self.snapshot, catalogue=await self._build(version))
             self.loaded = True
 
     async def _load(self, connection: Connection, stale: Mapping[str, int]) -> Snapshot:
@@ -95,13 +106,31 @@ class Directory:
         if "stores" in stale:
             snapshot = replace(snapshot, stores=await load_stores(connection))
         if "geofences" in stale:
-            fences = await load_geofences(connection)
-            # Off the loop: building the index of a large catalogue must not hold up a request.
-            catalogue = await asyncio.to_thread(Catalogue.build, fences, stale["geofences"])
-            snapshot = replace(snapshot, catalogue=catalogue)
+            self._fences = await self._load_fences(connection, stale["geofences"])
+            snapshot = replace(snapshot, catalogue=await self._build(stale["geofences"]))
         if "campaigns" in stale:
             snapshot = replace(snapshot, campaigns=await _load_campaigns(connection))
         return snapshot
+
+    async def _load_fences(self, connection: Connection, version: int) -> dict[str, Geofence]:
+        """Load what changed, where every change is on record, else everything."""
+        since = self._revisions.get("geofences")
+        if since is None or not await _catalogue.is_recorded.value(connection, since=since, through=version):
+            return {fence.geofence_id: fence for fence in await load_geofences(connection)}
+        rows = await _catalogue.changed_since.fetch(connection, since=since)
+        touched = {row["geofence_id"] for row in rows}
+        there = await asyncio.to_thread(to_geofences, [row for row in rows if row["name"] is not None])
+        kept = {key: fence for key, fence in self._fences.items() if key not in touched}
+        return kept | {fence.geofence_id: fence for fence in there}
+
+    async def _build(self, version: int) -> Catalogue:
+        """Index the geofences that are in force now, and remember when that changes.
+
+        Off the loop: of a large catalogue it takes long enough to hold up requests.
+        """
+        at = self._clock.now()
+        fences, self._in_force_until = await asyncio.to_thread(_in_force, self._fences, at)
+        return await asyncio.to_thread(Catalogue.build, fences, version)
 
     def notice(self, *_: object) -> None:
         """Wake the watcher; the callback of LISTEN."""
@@ -129,6 +158,21 @@ class Directory:
                 listener.terminate()
 
 
+def _in_force(fences: Mapping[str, Geofence], at: datetime) -> tuple[list[Geofence], datetime | None]:
+    """The geofences that are valid at an instant, sorted by id, and when the next one begins or ends."""
+    current, changes = [], []
+    for _, fence in sorted(fences.items()):
+        if fence.valid_from is None and fence.valid_until is None:
+            current.append(fence)
+            continue
+        begun = fence.valid_from is None or fence.valid_from <= at
+        ended = fence.valid_until is not None and fence.valid_until <= at
+        if begun and not ended:
+            current.append(fence)
+        changes += [instant for instant in (fence.valid_from, fence.valid_until) if instant and instant > at]
+    return current, min(changes, default=None)
+
+
 async def load_stores(connection: Connection) -> dict[str, Store]:
     """Read every store."""
     return {row["store_id"]: Store(**dict(row)) for row in await _sql.stores.fetch(connection)}
@@ -137,16 +181,17 @@ async def load_stores(connection: Connection) -> dict[str, Store]:
 async def load_geofences(connection: Connection) -> list[Geofence]:
     """Read every geofence; the shapes are parsed in one call."""
     # Off the loop: of a large catalogue this takes long enough to hold up requests.
-    return await asyncio.to_thread(_to_geofences, await _sql.geofences.fetch(connection))
+    return await asyncio.to_thread(to_geofences, await _catalogue.geofences.fetch(connection))
 
 
 async def load_geofence(connection: Connection, geofence_id: str) -> Geofence | None:
     """Read one geofence."""
-    row = await _sql.geofence.row(connection, geofence_id=geofence_id)
-    return None if row is None else _to_geofences([row])[0]
+    rows = await _catalogue.geofences_named.fetch(connection, geofence_ids=[geofence_id], managed_by=None)
+    return next(iter(to_geofences(rows)), None)
 
 
-def _to_geofences(rows: Sequence[Any]) -> list[Geofence]:
+def to_geofences(rows: Sequence[Any]) -> list[Geofence]:
+    """Make geofences of their rows; the shapes are parsed in one call."""
     shapes = shapely.from_wkb([row["geometry"] for row in rows])
     return [_to_geofence(row, shape) for row, shape in zip(rows, shapes, strict=True)]
 
@@ -163,6 +208,7 @@ def _to_geofence(row: Any, shape: shapely.Geometry) -> Geofence:
         dwell_s=row["dwell_s"],
         floor=row["floor"],
         beacons=tuple(row["beacons"]),
+        jurisdiction=row["jurisdiction"],
         valid_from=row["valid_from"],
         valid_until=row["valid_until"],
         metadata=row["metadata"],

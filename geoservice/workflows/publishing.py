@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
-import shapely
 from opening_hours import OpeningHours
 
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState, TriggerOn, compile_campaign
 from geoservice.errors import ErrorDetail, Invalid, NotFound
-from geoservice.geofencing.geofence import Geofence
-from geoservice.geofencing.uploads.changes import Changes, diff
-from geoservice.geofencing.uploads.checks import ParsedGeofences, parse_collection
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Latitude, Longitude, to_jsonable
-from geoservice.workflows.directory import Store, load_geofences, load_stores
+from geoservice.workflows.directory import Store
 
 LISTED_IDS: Final = 1_000
 """So many ids a kind of change are named in a report; the counts are always complete."""
@@ -41,25 +35,6 @@ class StoreBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timezone: str
     opening_hours: str | None = None
     address: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What an upload did, or would do."""
-
-    version: int | None
-    changes: Changes
-    warnings: list[ErrorDetail]
-
-    def jsonable(self) -> dict[str, Any]:
-        """Counts, the first ids of each kind, warnings."""
-        ids = msgspec.structs.asdict(self.changes)
-        return {
-            "version": self.version,
-            **{kind: len(named) for kind, named in ids.items()},
-            "ids": {kind: named[:LISTED_IDS] for kind, named in ids.items() if kind != "unchanged"},
-            "warnings": to_jsonable(self.warnings),
-        }
 
 
 # Stores -----------------------------------------------------------------------------------------------------
@@ -104,111 +79,6 @@ async def save_store(database: Database, store_id: str, body: StoreBody, at: dat
 
     await database.run(work)
     return store
-
-
-# Geofences --------------------------------------------------------------------------------------------------
-
-
-async def import_geofences(
-    database: Database, document: object, *, mode: Mode, dry_run: bool, actor: str, at: datetime
-) -> ImportReport:
-    """Publish a FeatureCollection, or nothing of it; raises Invalid with what is wrong where."""
-    async with database.connection() as connection:
-        stores = await load_stores(connection)
-    parsed = await asyncio.to_thread(check_geofences, document, stores)
-    refuse_errors(parsed)
-
-    async def work(connection: Connection) -> ImportReport:
-        version = await _sql.publish.value(connection, room="geofences")
-        before = await load_geofences(connection)
-        changes = await asyncio.to_thread(diff, before, parsed.fences, replace=mode == "replace")
-        report = ImportReport(version, changes, parsed.warnings)
-        if dry_run:
-            raise _DryRun(report)
-        if not (changes.created or changes.changed or changes.removed):
-            raise _DryRun(ImportReport(version - 1, changes, parsed.warnings))
-        await _publish(connection, parsed.fences, report, actor, at)
-        return report
-
-    try:
-        return await database.run(work)
-    except _DryRun as signal:
-        return signal.report
-
-
-def check_geofences(document: object, stores: Mapping[str, Store] | None) -> ParsedGeofences:
-    """Read a FeatureCollection without publishing it; without ``stores``, their rules are left out."""
-    places = {store.store_id: (store.lon, store.lat) for store in (stores or {}).values()}
-    parsed = parse_collection(document, places)
-    if stores is None:
-        errors = [error for error in parsed.errors if error.code != "store_unknown"]
-        return ParsedGeofences(parsed.fences, errors, parsed.warnings)
-    return parsed
-
-
-class _DryRun(Exception):
-    def __init__(self, report: ImportReport) -> None:
-        self.report = report
-
-
-def refuse_errors(parsed: ParsedGeofences) -> None:
-    """Raise Invalid if any feature breaks a rule."""
-    if parsed.errors:
-        count = len(parsed.errors)
-        raise Invalid(
-            f"{count} problem{'s' if count > 1 else ''} in the upload; nothing was changed.",
-            code="invalid_geofences",
-            details=parsed.errors,
-        )
-
-
-async def _publish(
-    connection: Connection, fences: Sequence[Geofence], report: ImportReport, actor: str, at: datetime
-) -> None:
-    moved = {*report.changes.created, *report.changes.changed}
-    await _save_fences(connection, [f for f in fences if f.geofence_id in moved], report.version)
-    await _sql.delete_geofences.run(connection, geofence_ids=report.changes.removed)
-    summary = {kind: len(ids) for kind, ids in msgspec.structs.asdict(report.changes).items()}
-    await _sql.add_version.run(connection, version=report.version, at=at, actor=actor, summary=summary)
-    await _sql.announce.value(connection, room="geofences")
-
-
-async def _save_fences(connection: Connection, fences: Sequence[Geofence], version: int | None) -> None:
-    await _sql.save_geofences.run(
-        connection,
-        geofence_ids=[f.geofence_id for f in fences],
-        store_ids=[f.store_id for f in fences],
-        names=[f.name for f in fences],
-        kinds=[f.kind.value for f in fences],
-        geometries=list(shapely.to_wkb([f.geometry for f in fences])) if fences else [],
-        radii_m=[f.radius_m for f in fences],
-        dwells_s=[f.dwell_s for f in fences],
-        floors=[f.floor for f in fences],
-        valid_froms=[f.valid_from for f in fences],
-        valid_untils=[f.valid_until for f in fences],
-        more=[{"tags": f.tags, "beacons": f.beacons, "metadata": dict(f.metadata)} for f in fences],
-        version=version,
-    )
-
-
-async def delete_geofence(database: Database, geofence_id: str, actor: str, at: datetime) -> None:
-    """Remove one geofence; raises NotFound."""
-
-    async def work(connection: Connection) -> None:
-        version = await _sql.publish.value(connection, room="geofences")
-        if not await _sql.delete_geofences.run(connection, geofence_ids=[geofence_id]):
-            raise NotFound("There is no such geofence.")
-        summary = {"created": 0, "changed": 0, "unchanged": 0, "removed": 1}
-        await _sql.add_version.run(connection, version=version, at=at, actor=actor, summary=summary)
-        await _sql.announce.value(connection, room="geofences")
-
-    await database.run(work)
-
-
-async def versions(database: Database, limit: int) -> list[asyncpg.Record]:
-    """List publications of geofences, newest first."""
-    async with database.connection() as connection:
-        return await _sql.versions.fetch(connection, limit=limit)
 
 
 # Campaigns --------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ import shapely
 from opening_hours import OpeningHours
 
 from geoservice.geofencing.geofence import Geofence
-from geoservice.geofencing.uploads.checks import parse_collection
+from geoservice.geofencing.uploads.checks import check
+from geoservice.geofencing.uploads.geojson import read_geojson
 from geoservice.vocabulary import GeofenceKind
 
 CITY = Path(__file__).parents[2] / "geofences"
@@ -31,7 +32,7 @@ def read(name: str) -> list[dict[str, Any]]:
 
 STORES = {item["properties"]["id"]: item for item in read("stores.geojson")}
 POSITIONS = {store_id: tuple(item["geometry"]["coordinates"]) for store_id, item in STORES.items()}
-PARSED = parse_collection({"type": "FeatureCollection", "features": read("geofences.geojson")}, POSITIONS)
+PARSED = check(read_geojson({"type": "FeatureCollection", "features": read("geofences.geojson")}), POSITIONS)
 
 
 def by_store() -> dict[str, dict[GeofenceKind, list[Geofence]]]:

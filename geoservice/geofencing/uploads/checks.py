@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 
 from geoservice.errors import ErrorDetail
 from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.uploads.documents import Document
 from geoservice.geofencing.uploads.drafts import Draft, Findings
 from geoservice.geofencing.uploads.features import read_features
+from geoservice.geofencing.uploads.mending import Mender
 from geoservice.geofencing.uploads.shapes import areas_m2, build_geometries, distances_m, refuse_invalid
 from geoservice.vocabulary import GeofenceKind
 
@@ -43,30 +45,44 @@ class ParsedGeofences(msgspec.Struct, frozen=True):
     warnings: list[ErrorDetail]
 
 
-def parse_collection(document: object, stores: Mapping[str, tuple[float, float]]) -> ParsedGeofences:
-    """Read a decoded GeoJSON FeatureCollection, or a single Feature.
+def check(
+    document: Document, stores: Mapping[str, tuple[float, float]], *, make_valid: bool = False
+) -> ParsedGeofences:
+    """Check what a reader found.
 
     ``stores`` maps store ids to their (lon, lat). A feature with an error is left out of ``fences``; whoever
-    uploads all or nothing refuses as soon as there is one error.
+    uploads all or nothing refuses as soon as there is one error. With ``make_valid`` rings are closed and outlines
+    that cross themselves are mended, and each warning says where.
     """
-    errors, warnings = Findings(), Findings()
+    errors, warnings = Findings(document.errors), Findings(document.warnings)
     drafts = read_features(document, stores, errors, warnings)
-    build_geometries(drafts, errors)
+    mender = Mender(warnings) if make_valid else None
+    build_geometries(drafts, errors, mender)
     drafts = [draft for draft in drafts if draft.geometry is not None]
+    _check_validity(drafts, errors, mender)
     _check_places(drafts, stores, errors, warnings)
     fences = tuple(draft.geofence() for draft in drafts if draft.sound)
     return ParsedGeofences(fences, errors.listed(), warnings.listed())
 
 
+def _check_validity(drafts: list[Draft], errors: Findings, mender: Mender | None) -> None:
+    """Refuse outlines that cross themselves, or mend them."""
+    shapes = np.array([draft.geometry for draft in drafts], dtype=object)
+    for n in np.flatnonzero(~shapely.is_valid(shapes) | shapely.is_empty(shapes)):
+        mended = None if mender is None else mender.mend(drafts[n], shapes[n])
+        if mended is None:
+            refuse_invalid(drafts[n], shapes[n], errors)
+        else:
+            drafts[n].geometry = mended
+
+
 def _check_places(
     drafts: list[Draft], stores: Mapping[str, tuple[float, float]], errors: Findings, warnings: Findings
 ) -> None:
-    """Check size, simplicity and the way to the store of everything that has become a shape."""
+    """Check size and the way to the store of everything that has become a shape."""
     if not drafts:
         return
     shapes = np.array([draft.geometry for draft in drafts], dtype=object)
-    for n in np.flatnonzero(~shapely.is_valid(shapes) | shapely.is_empty(shapes)):
-        refuse_invalid(drafts[n], shapes[n], errors)
     areas = areas_m2(shapes)
     for n in np.flatnonzero(areas > MAX_AREA_M2):
         if drafts[n].readable:

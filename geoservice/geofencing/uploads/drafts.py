@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoservice.errors import ErrorDetail
 from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.uploads.documents import Origin
 
 MAX_LISTED: Final = 100
 """So many errors, and so many warnings, are listed; what is left is counted in one last entry."""
@@ -23,13 +25,15 @@ Part: TypeAlias = list[Ring]
 class Findings:
     """Errors or warnings of one document, in the order in which they are found, listed up to a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Iterable[ErrorDetail] = ()) -> None:
         self._details: list[ErrorDetail] = []
         self._unlisted = 0
+        for detail in found:
+            self.add_detail(detail)
 
     def add(self, draft: Draft, path: str, code: str, message: str) -> None:
         """Note what is wrong with a feature, at a path below it."""
-        self.add_detail(ErrorDetail(draft.path + path, code, message, draft.label))
+        self.add_detail(ErrorDetail(draft.origin.place(path), code, message, draft.label))
 
     def add_detail(self, detail: ErrorDetail) -> None:
         """Note what is wrong, at a path of its own."""
@@ -49,9 +53,8 @@ class Findings:
 class Draft:
     """One feature on its way to a geofence."""
 
-    def __init__(self, path: str, label: str) -> None:
-        self.path = path
-        """Where the feature is: ``features[3].``, or nothing for a document that is one feature."""
+    def __init__(self, origin: Origin, label: str) -> None:
+        self.origin = origin
         self.label = label
         self.fields: dict[str, Any] = {}
         self.parts: list[Part] = []

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from geoservice.errors import ErrorDetail
+from geoservice.geofencing.sensitive import BUFFERS_M
+from geoservice.geofencing.uploads.documents import Document
 from geoservice.geofencing.uploads.drafts import Draft, Findings, Ring
 from geoservice.geofencing.uploads.shapes import position_problem
 from geoservice.vocabulary import GeofenceKind
@@ -30,6 +31,7 @@ _HEX_IDS: Final = {
 _FIELDS: Final = frozenset(
     {
         *("id", "name", "kind", "radius_m", "store_id", "tags", "dwell_s", "floor", "beacons"),
+        "jurisdiction",
         *("valid_from", "valid_until"),
     }
 )
@@ -37,29 +39,14 @@ _MAX_DEPTH: Final = 16
 """Deeper metadata is nobody's data, and JSON writers give up somewhere below."""
 
 
-def read_features(document: object, stores: Mapping[str, Any], errors: Findings, warnings: Findings) -> list[Draft]:
+def read_features(document: Document, stores: Mapping[str, Any], errors: Findings, warnings: Findings) -> list[Draft]:
     """One draft a feature; what is wrong with types and properties goes to ``errors``."""
-    if not isinstance(document, dict) or document.get("type") not in ("FeatureCollection", "Feature"):
-        message = "The document must be a GeoJSON FeatureCollection."
-        errors.add_detail(ErrorDetail("type", "not_a_feature_collection", message))
-        return []
-    features: list[object]
-    if document["type"] == "Feature":
-        features, paths = [document], [""]
-    else:
-        listed = document.get("features")
-        if not isinstance(listed, list):
-            message = "A FeatureCollection needs a list of features."
-            errors.add_detail(ErrorDetail("features", "not_a_feature_collection", message))
-            return []
-        features = listed
-        paths = [f"features[{n}]." for n in range(len(features))]
-    seen: dict[str, int] = {}
+    seen: dict[str, str] = {}
     drafts = []
-    for number, (feature, path) in enumerate(zip(features, paths, strict=True)):
-        draft = Draft(path, f"#{number}")
+    for number, (feature, origin) in enumerate(zip(document.features, document.origins, strict=True)):
+        draft = Draft(origin, f"#{number}")
         reader = _FeatureReader(draft, errors, warnings)
-        reader.read(feature, number, seen, stores)
+        reader.read(feature, seen, stores)
         drafts.append(draft)
     return drafts
 
@@ -72,7 +59,7 @@ class _FeatureReader:
         self._errors = errors
         self._warnings = warnings
 
-    def read(self, feature: object, number: int, seen: dict[str, int], stores: Mapping[str, Any]) -> None:
+    def read(self, feature: object, seen: dict[str, str], stores: Mapping[str, Any]) -> None:
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
             self._refuse("type", "not_a_feature", "Every entry of features must be a GeoJSON Feature.")
             return
@@ -82,7 +69,7 @@ class _FeatureReader:
         if not isinstance(properties, dict):
             self._refuse("properties", "properties_invalid", "The properties must be an object.")
             properties = {}
-        id_key = self._id(feature, properties, number, seen)
+        id_key = self._id(feature, properties, seen)
         fields = self._draft.fields
         fields["name"] = self._name(properties)
         fields["kind"] = self._kind(properties)
@@ -91,6 +78,7 @@ class _FeatureReader:
         fields["dwell_s"] = self._whole(properties, "dwell_s", 1, 86_400)
         fields["floor"] = self._whole(properties, "floor", -50, 300)
         fields["beacons"] = self._beacons(properties)
+        fields["jurisdiction"] = self._jurisdiction(properties)
         self._validity(properties)
         fields["metadata"] = {k: v for k, v in properties.items() if k not in _FIELDS and k != id_key}
         for key, value in fields["metadata"].items():
@@ -102,7 +90,7 @@ class _FeatureReader:
     def _refuse(self, path: str, code: str, message: str) -> None:
         self._draft.refuse(self._errors, path, code, message)
 
-    def _id(self, feature: dict[str, Any], properties: dict[str, Any], number: int, seen: dict[str, int]) -> str | None:
+    def _id(self, feature: dict[str, Any], properties: dict[str, Any], seen: dict[str, str]) -> str | None:
         """Note the id and give the property back that it was taken from.
 
         OpenStreetMap's ``way/123`` becomes ``way:123``; Overpass writes it as ``@id``.
@@ -124,8 +112,8 @@ class _FeatureReader:
             self._draft.label = text
             self._draft.fields["geofence_id"] = text
             if text in seen:
-                self._refuse(path, "id_duplicate", f"features[{seen[text]}] has the same id.")
-            seen.setdefault(text, number)
+                self._refuse(path, "id_duplicate", f"{seen[text]} has the same id.")
+            seen.setdefault(text, self._draft.origin.before.rstrip("."))
             return key
         self._refuse("properties.id", "id_missing", "A geofence needs an id, in properties.id or as the feature's id.")
         return None
@@ -216,6 +204,14 @@ class _FeatureReader:
                     self._refuse(f"{path}.{key}", "beacons_invalid", message)
             read.append(kept)
         return tuple(read)
+
+    def _jurisdiction(self, properties: dict[str, Any]) -> str | None:
+        jurisdiction = properties.get("jurisdiction")
+        if jurisdiction is not None and (not isinstance(jurisdiction, str) or jurisdiction not in BUFFERS_M):
+            message = f"A jurisdiction is one of {', '.join(BUFFERS_M)}; without one the widest buffer holds."
+            self._refuse("properties.jurisdiction", "jurisdiction_unknown", message)
+            return None
+        return jurisdiction
 
     def _validity(self, properties: dict[str, Any]) -> None:
         fields = self._draft.fields

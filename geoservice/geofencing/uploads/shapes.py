@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoservice.geofencing.uploads.drafts import Draft, Findings, Ring
+from geoservice.geofencing.uploads.mending import Mender
 
 EARTH_RADIUS_M: Final = 6_371_008.8
 """Mean radius of the earth (IUGG)."""
@@ -21,9 +22,11 @@ WGS84_SEMI_MAJOR_M: Final = 6_378_137.0
 WGS84_ECCENTRICITY: Final = 0.081_819_190_842_622
 
 
-def build_geometries(drafts: list[Draft], errors: Findings) -> None:
-    """Turn rings into shapes, where each ring is closed and on the globe."""
+def build_geometries(drafts: list[Draft], errors: Findings, mender: Mender | None = None) -> None:
+    """Turn rings into shapes, where each ring is closed and on the globe; with a ``mender``, also what it can mend."""
     polygons = [draft for draft in drafts if draft.parts]
+    if mender is not None:
+        mender.close_rings(polygons)
     _check_rings(polygons, errors)
     plain = [draft for draft in polygons if draft.readable and not draft.crosses_180]
     if plain:
@@ -39,7 +42,7 @@ def build_geometries(drafts: list[Draft], errors: Findings) -> None:
             draft.geometry = shape if draft.multi else first
     for draft in polygons:
         if draft.readable and draft.crosses_180:
-            _split_at_180(draft, errors)
+            _split_at_180(draft, errors, mender)
 
 
 def _offsets(groups: Sequence[Sequence[Any] | Ring]) -> NDArray[np.int64]:
@@ -97,28 +100,51 @@ def _check_ring(draft: Draft, ring: Ring, path: str, errors: Findings) -> None:
     draft.crosses_180 = True
 
 
-def _split_at_180(draft: Draft, errors: Findings) -> None:
-    """Cut a shape that crosses 180° into pieces that do not (RFC 7946, 3.1.9)."""
+def _split_at_180(draft: Draft, errors: Findings, mender: Mender | None) -> None:
+    """Cut a shape that crosses 180° into pieces that do not (RFC 7946, 3.1.9); one around a pole becomes a cap."""
     pieces: list[shapely.Geometry] = []
+    around_pole = False
     for p, part in enumerate(draft.parts):
         rings = [_unwrapped(ring) for ring in part]
-        if any(abs(ring[0, 0] - ring[-1, 0]) > 180 for ring in rings):
-            message = "The ring runs around a pole; draw the cap as a box from -180 to 180 degrees."
-            draft.refuse(errors, draft.ring_path(p, 0), "encloses_pole", message)
-            return
+        for r, ring in enumerate(rings):
+            if abs(ring[0, 0] - ring[-1, 0]) > 180:
+                if ring[:, 1].min() < 0 < ring[:, 1].max():
+                    message = "The ring runs around the Earth, on both sides of the equator."
+                    draft.refuse(errors, draft.ring_path(p, r), "encloses_pole", message)
+                    return
+                rings[r] = _over_the_pole(ring)
+                around_pole = True
         middle = _middle(rings[0])
         turns = [round((middle - _middle(ring)) / 360) for ring in rings[1:]]
         holes = [ring + np.array([360 * turn, 0]) for ring, turn in zip(rings[1:], turns, strict=True)]
         whole = shapely.Polygon(rings[0], holes)
         if not whole.is_valid:
-            refuse_invalid(draft, whole, errors)
-            return
+            mended = None if mender is None else mender.mend(draft, whole)
+            if mended is None:
+                refuse_invalid(draft, whole, errors)
+                return
+            whole = mended
         west, _, east, _ = whole.bounds
         for turn in range(math.floor((west + 180) / 360), math.ceil((east + 180) / 360)):
             cut = shapely.intersection(whole, shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
             moved = shapely.transform(cut, lambda xy, turn=turn: xy - [360 * turn, 0])
             pieces += [piece for piece in shapely.get_parts(moved) if piece.geom_type == "Polygon"]
+    if around_pole:  # where its ring began is no edge
+        pieces = [_plain_cap(piece) for piece in shapely.get_parts(shapely.union_all(pieces))]
     draft.geometry = pieces[0] if len(pieces) == 1 and not draft.multi else shapely.MultiPolygon(pieces)
+
+
+def _over_the_pole(ring: Ring) -> Ring:
+    """An unwrapped ring around a pole, closed along the pole: the cap as a box in degrees."""
+    pole = math.copysign(90.0, ring[:, 1].sum())
+    return np.vstack([ring, [ring[-1, 0], pole], [ring[0, 0], pole], ring[:1]])
+
+
+def _plain_cap(cap: shapely.Polygon) -> shapely.Polygon:
+    """The same without corners on the pole's edge: from one of them to the next it would look like a way around."""
+    ring = shapely.get_coordinates(cap.exterior)
+    kept = (np.abs(ring[:, 1]) < 90) | (np.abs(ring[:, 0]) == 180)
+    return shapely.Polygon(ring[kept], cap.interiors)
 
 
 def _unwrapped(ring: Ring) -> Ring:

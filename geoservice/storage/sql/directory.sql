@@ -18,42 +18,6 @@ on conflict (store_id) do update
 set name = excluded.name, lat = excluded.lat, lon = excluded.lon, timezone = excluded.timezone,
     opening_hours = excluded.opening_hours, address = excluded.address, updated_at = excluded.updated_at;
 
--- name: geofences
-select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, valid_from, valid_until,
-       metadata
-from geofences order by geofence_id;
-
--- name: geofence
-select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, valid_from, valid_until,
-       metadata
-from geofences where geofence_id = :geofence_id;
-
--- name: save_geofences
--- `more` holds the lists: an array of arrays would become one of two dimensions.
-insert into geofences (geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons,
-                       valid_from, valid_until, metadata, version)
-select geofence_id, store_id, name, kind, geometry, radius_m,
-       array(select jsonb_array_elements_text(more -> 'tags')), dwell_s, floor, more -> 'beacons', valid_from,
-       valid_until, more -> 'metadata', :version
-from unnest(:geofence_ids::text[], :store_ids::text[], :names::text[], :kinds::text[], :geometries::bytea[],
-            :radii_m::double precision[], :dwells_s::integer[], :floors::integer[], :valid_froms::timestamptz[],
-            :valid_untils::timestamptz[], :more::jsonb[])
-    as g (geofence_id, store_id, name, kind, geometry, radius_m, dwell_s, floor, valid_from, valid_until, more)
-on conflict (geofence_id) do update
-set store_id = excluded.store_id, name = excluded.name, kind = excluded.kind, geometry = excluded.geometry,
-    radius_m = excluded.radius_m, tags = excluded.tags, dwell_s = excluded.dwell_s, floor = excluded.floor,
-    beacons = excluded.beacons, valid_from = excluded.valid_from, valid_until = excluded.valid_until,
-    metadata = excluded.metadata, version = excluded.version;
-
--- name: delete_geofences
-delete from geofences where geofence_id = any(:geofence_ids::text[]);
-
--- name: add_version
-insert into catalogue_versions (version, published_at, actor, summary) values (:version, :at, :actor, :summary);
-
--- name: versions
-select version, published_at, actor, summary from catalogue_versions order by version desc limit :limit;
-
 -- name: campaigns
 select campaign_id, version, state, body, updated_at from campaigns order by campaign_id;
 

@@ -1,0 +1,176 @@
+"""Routes of the catalogue: geofences, uploads, versions."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import orjson
+from aiohttp import web
+
+from geoservice.api import answers, schemas
+from geoservice.api.problems import refuse_malformed
+from geoservice.api.routing import Call, Route, answer
+from geoservice.errors import NotFound
+from geoservice.geofencing.geofence import to_feature
+from geoservice.geofencing.uploads.csv_files import read_csv
+from geoservice.geofencing.uploads.documents import Document
+from geoservice.geofencing.uploads.geojson import read_geojson
+from geoservice.vocabulary import Role
+from geoservice.workflows import geofences
+from geoservice.workflows.directory import load_geofence, load_geofences
+
+OPS: Final = frozenset({Role.OPS})
+
+
+async def import_geofences(call: Call) -> web.Response:
+    """Publish a FeatureCollection or a CSV file, or say what is wrong with it and change nothing."""
+    query = call.query(schemas.ImportQuery)
+    upload = geofences.Upload(
+        await _document(call),
+        mode=cast("geofences.Mode", query.mode),
+        make_valid=query.make_valid,
+        dry_run=query.dry_run,
+        confirm_removed=query.confirm_removed,
+    )
+    services = call.services
+    report = await geofences.publish(services.database, upload, call.actor.name, services.clock.now())
+    return answer(report.jsonable() | {"dry_run": query.dry_run})
+
+
+async def _document(call: Call) -> Document:
+    """Read the body by its content type; one that is not given shows in the first character."""
+    body = await call.raw_body()
+    kind = call.request.content_type
+    if kind == schemas.CSV or (kind == "application/octet-stream" and body.lstrip()[:1] not in (b"{", b"[")):
+        return read_csv(body)
+    return read_geojson(_load(body))
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise refuse_malformed() from None
+
+
+async def get_geofences(call: Call) -> web.Response:
+    """Give all geofences as one FeatureCollection."""
+    async with call.services.database.connection() as connection:
+        fences = await load_geofences(connection)
+    return answer({"type": "FeatureCollection", "features": [to_feature(fence) for fence in fences]})
+
+
+async def get_geofence(call: Call) -> web.Response:
+    """Give one geofence as a Feature."""
+    async with call.services.database.connection() as connection:
+        fence = await load_geofence(connection, call.id())
+    if fence is None:
+        raise NotFound("There is no such geofence.")
+    return answer(to_feature(fence))
+
+
+async def put_geofence(call: Call) -> web.Response:
+    """Create or replace one geofence; the id in the path is its id."""
+    feature = _load(await call.raw_body())
+    if isinstance(feature, dict):
+        properties = feature.get("properties")
+        feature = feature | {
+            "id": call.id(),
+            "properties": (properties if isinstance(properties, dict) else {}) | {"id": call.id()},
+        }
+    upload = geofences.Upload(read_geojson({"type": "FeatureCollection", "features": [feature]}))
+    services = call.services
+    report = await geofences.publish(services.database, upload, call.actor.name, services.clock.now())
+    return answer(report.jsonable())
+
+
+async def delete_geofence(call: Call) -> web.Response:
+    """Remove one geofence."""
+    services = call.services
+    await geofences.delete_geofence(services.database, call.id(), call.actor.name, services.clock.now())
+    return web.Response(status=204)
+
+
+async def get_versions(call: Call) -> web.Response:
+    """List publications of geofences, newest first."""
+    query = call.query(schemas.VersionsQuery)
+    rows = await geofences.versions(call.services.database, before=query.before, limit=query.limit + 1)
+    items = [schemas.as_json(row) for row in rows[: query.limit]]
+    more = {"next": str(items[-1]["version"])} if len(rows) > query.limit else {}
+    return answer({"items": items, **more})
+
+
+async def get_version(call: Call) -> web.Response:
+    """Give one publication: each geofence that it changed, before and after."""
+    query = call.query(schemas.ChangesQuery)
+    row, changes = await geofences.version(
+        call.services.database, _number(call), after_id=query.after, limit=query.limit + 1
+    )
+    items = changes[: query.limit]
+    more = {"next": items[-1]["geofence_id"]} if len(changes) > query.limit else {}
+    return answer({**schemas.as_json(row), "items": items, **more})
+
+
+async def restore_version(call: Call) -> web.Response:
+    """Publish the geofences as they were in a version; what is there now stays on record."""
+    query = call.query(schemas.RestoreQuery)
+    services = call.services
+    report = await geofences.restore(
+        services.database, _number(call), dry_run=query.dry_run, actor=call.actor.name, at=services.clock.now()
+    )
+    return answer(report.jsonable() | {"dry_run": query.dry_run})
+
+
+def _number(call: Call) -> int:
+    text = call.request.match_info["version"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise NotFound("There is no such version.")
+    return int(text)
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/geofences/import",
+        import_geofences,
+        OPS,
+        schemas.UPLOAD_BODY,
+        body=schemas.FeatureCollectionBody | schemas.FeatureBody,
+        body_types=(*schemas.GEOJSON, schemas.CSV),
+        query=schemas.ImportQuery,
+        answer=answers.ImportAnswer,
+        refuses=(409,),
+    ),
+    Route("GET", "/v1/geofences", get_geofences, OPS, answer=answers.FeatureCollection),
+    Route(
+        "GET", "/v1/geofences/versions", get_versions, OPS, query=schemas.VersionsQuery, answer=answers.VersionsAnswer
+    ),
+    Route(
+        "GET",
+        "/v1/geofences/versions/{version}",
+        get_version,
+        OPS,
+        query=schemas.ChangesQuery,
+        answer=answers.VersionAnswer,
+    ),
+    Route(
+        "POST",
+        "/v1/geofences/versions/{version}/restore",
+        restore_version,
+        OPS,
+        query=schemas.RestoreQuery,
+        answer=answers.ImportAnswer,
+        refuses=(409,),
+    ),
+    Route("GET", "/v1/geofences/{id}", get_geofence, OPS, answer=answers.Feature),
+    Route(
+        "PUT",
+        "/v1/geofences/{id}",
+        put_geofence,
+        OPS,
+        body=schemas.FeatureBody,
+        body_types=schemas.GEOJSON,
+        answer=answers.ImportAnswer,
+    ),
+    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS, status=204),
+)
