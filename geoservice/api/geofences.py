@@ -122,7 +122,7 @@ async def restore_version(call: Call) -> web.Response:
 
 
 def _number(call: Call) -> int:
-    text = call.request.match_info["version"]
+    text = call.request.match_info["id"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
         raise NotFound("There is no such version.")
     return int(text)
@@ -147,7 +147,7 @@ ROUTES: Final = (
     ),
     Route(
         "GET",
-        "/v1/geofences/versions/{version}",
+        "/v1/geofences/versions/{id}",
         get_version,
         OPS,
         query=schemas.ChangesQuery,
@@ -155,7 +155,7 @@ ROUTES: Final = (
     ),
     Route(
         "POST",
-        "/v1/geofences/versions/{version}/restore",
+        "/v1/geofences/versions/{id}/restore",
         restore_version,
         OPS,
         query=schemas.RestoreQuery,

@@ -12,7 +12,6 @@ import msgspec
 from geoservice import __version__
 from geoservice.api.answers import Problem
 from geoservice.api.routing import Route
-from geoservice.api.schemas import Number
 from geoservice.vocabulary import CustomerId, Id, Purpose
 
 _REF: Final = "#/components/schemas/{name}"
@@ -50,7 +49,7 @@ _ACCESS_REASON: Final = {
 def document(routes: Sequence[Route], title: str = "geoservice") -> dict[str, Any]:
     """Describe these routes; every answer that they can give is in it."""
     types = [kind for route in routes for kind in (route.body, route.query, route.answer) if kind is not None]
-    types += [Problem, Id, CustomerId, Purpose, Number]
+    types += [Problem, Id, CustomerId, Purpose]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -144,7 +143,7 @@ def _statuses(route: Route) -> Iterable[int]:
 
 def _path_parameters(route: Route, schemas: dict[Any, dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
-        kind: Any = {"purpose": Purpose, "version": Number}.get(name, Id)
+        kind: Any = Purpose if name == "purpose" else Id
         if route.path.startswith("/v1/customers/"):
             kind = CustomerId
         yield {"name": name, "in": "path", "required": True, "schema": schemas[kind]}

@@ -217,14 +217,14 @@ class VersionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChangesQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """``GET /v1/geofences/versions/{version}``; ``after`` is the ``next`` of an earlier page."""
+    """``GET /v1/geofences/versions/{id}``; ``after`` is the ``next`` of an earlier page."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     after: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9._:\-]*$(?!\n)")] = ""
 
 
 class RestoreQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """``POST /v1/geofences/versions/{version}/restore``."""
+    """``POST /v1/geofences/versions/{id}/restore``."""
 
     dry_run: bool = False
 

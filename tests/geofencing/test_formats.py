@@ -66,9 +66,7 @@ def test_a_list_of_places() -> None:
         pytest.param(b"\xef\xbb\xbfid,lat,lon,radius,kind\na,53.5,10,100,store\n", id="a byte order mark"),
         pytest.param(b"ID;Latitude;Longitude;Radius;Kind\r\na;53,5;10;100;store\r\n", id="semicolons, decimal commas"),
         pytest.param(b"id\tlat\tlng\tradius_m\tkind\na\t53.5\t10\t100\tstore", id="tabs, no last line end"),
-        pytest.param(
-            b'"id","lat","lon","radius_meters","kind"\n\n"a","53.5","10","100","store"\n,,,,\n', id="quotes"
-        ),
+        pytest.param(b'"id","lat","lon","radius_meters","kind"\n\n"a","53.5","10","100","store"\n,,,,\n', id="quotes"),
         pytest.param(b"id|lat|long|radius|kind|\na| 53.5 |10|100|store|\n", id="bars, spaces, a last separator"),
         pytest.param(b"kind,radius,lon,lat,id\rstore,100,10,53.5,a\r", id="another order, old Macintosh line ends"),
     ],
