@@ -29,7 +29,7 @@ from geoservice.app import App
 from geoservice.config import Settings, load_settings
 from geoservice.demo.city import CAMPAIGNS, publish
 from geoservice.demo.client import Client
-from geoservice.demo.provider import Provider
+from geoservice.demo.fcm_stand_in import FcmStandIn
 from geoservice.demo.result import Result
 from geoservice.demo.stage import ZONE
 from geoservice.demo.story import LENA, Story
@@ -77,7 +77,11 @@ class _Demo:
         """Start, play, serve, stop. Signals only set a mark: what has begun to start is stopped in order."""
         for number in _ENDINGS:
             asyncio.get_running_loop().add_signal_handler(number, self._told_to_stop.set)
-        async with Provider() as provider, App(self._settings(provider)) as app, self._client(app) as client:
+        async with (
+            FcmStandIn(project_id="demo") as provider,
+            App(self._settings(provider)) as app,
+            self._client(app) as client,
+        ):
             result = await self._until_told(app, self._play(app, client, provider))
             if result is None:
                 return _FAILED if app.failed.is_set() else _INTERRUPTED
@@ -86,7 +90,7 @@ class _Demo:
                 await self._keep_serving(app, client, result)
             return 0 if result.ok and not app.failed.is_set() else _FAILED
 
-    def _settings(self, provider: Provider) -> Settings:
+    def _settings(self, provider: FcmStandIn) -> Settings:
         """Settings of the demo alone: the others in the environment are for services that are no story."""
         wanted = _wanted_port()
         port = wanted if _is_free(wanted) else 0
@@ -111,11 +115,11 @@ class _Demo:
         async with aiohttp.ClientSession() as session:
             yield Client(app.url, session, self._ops_key, lambda customer: tokens.sign(customer, TOKEN_TTL_S))
 
-    async def _play(self, app: App, client: Client, provider: Provider) -> Result:
+    async def _play(self, app: App, client: Client, provider: FcmStandIn) -> Result:
         started = time.perf_counter()
         city = await publish(client)
         self._timeline.opening(len(city.places), city.geofences, len(CAMPAIGNS))
-        story = Story(client, city, provider.names, self._timeline.step)
+        story = Story(client, city, lambda: [push.message_id for push in provider.accepted], self._timeline.step)
         try:
             async with asyncio.timeout(STORY_TIMEOUT_S):
                 await story.play()

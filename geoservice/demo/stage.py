@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -21,17 +21,17 @@ DELIVERY_TIMEOUT_S: Final = 10.0
 _ENDED: Final = frozenset({"accepted", "failed", "unknown", "expired", "cancelled"})
 
 Tell = Callable[[Step], None]
-ProviderIds = Mapping[str, str]
-"""The push provider's message ids by ours."""
+Taken = Callable[[], Sequence[str | None]]
+"""Our ids of the messages that the push provider took, in its own words."""
 
 
 class Stage:
     """Does one thing at a time, tells it, and compares the answer with what was expected."""
 
-    def __init__(self, client: Client, city: City, provider_ids: ProviderIds, tell: Tell) -> None:
+    def __init__(self, client: Client, city: City, taken: Taken, tell: Tell) -> None:
         self._client = client
         self._city = city
-        self._provider_ids = provider_ids
+        self._taken = taken
         self._tell = tell
         self.result = Result(url=client.url)
 
@@ -143,9 +143,11 @@ class Stage:
             step.sentence, step.checks = decision.get("sentence"), decision["checks"]
             step.decision_id = decision["id"]
             if decision.get("message_id"):
-                step.push = await self._push(step.who, decision["message_id"])
+                step.push = await self._push(step.who, decision)
 
-    async def _push(self, customer: str, message_id: str) -> Push:
+    async def _push(self, customer: str, decision: dict[str, Any]) -> Push:
+        message_id = decision["message_id"]
+        decided = await self._client.call("GET", f"/v1/decisions/{decision['id']}")
         message = await self._client.call("GET", f"/v1/me/messages/{message_id}", customer=customer)
         return Push(
             customer=customer,
@@ -155,7 +157,7 @@ class Stage:
             why=message["why"],
             message_id=message_id,
             at=datetime.fromisoformat(message["accepted_at"] or message["at"]).astimezone(ZONE),
-            provider_message_id=self._provider_ids.get(message_id),
+            provider_message_id=decided.get("provider_message_id"),
         )
 
     def _note(self, step: Step) -> None:
@@ -183,10 +185,11 @@ class Stage:
         """Nobody got anything that the story does not tell, and the provider took each message once."""
         told = {push.message_id for push in self.result.pushes}
         stored = {m["id"] for who in customers for m in await self._messages(who)}
-        if not told == stored == set(self._provider_ids):
+        taken = self._taken()
+        if not (told == stored == set(taken) and len(taken) == len(told)):
             self.result.differences.append(
                 f"The story tells of {len(told)} messages; the service has {len(stored)}, "
-                f"the provider took {len(self._provider_ids)}."
+                f"the provider took {len(taken)}."
             )
         self.result.decisions = len(await self._client.items("/v1/decisions?limit=1000"))
 

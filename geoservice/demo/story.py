@@ -10,7 +10,7 @@ from geoservice.decisions.reasons import Reason
 from geoservice.demo.city import City
 from geoservice.demo.client import Client
 from geoservice.demo.result import Result
-from geoservice.demo.stage import ZONE, ProviderIds, Stage, Tell
+from geoservice.demo.stage import ZONE, Stage, Taken, Tell
 from geoservice.errors import GeoserviceError
 
 LENA, BEN, PAUL, AYLA = "lena", "ben", "paul", "ayla"
@@ -25,8 +25,8 @@ def on(day: int, time: str) -> datetime:
 class Story:
     """Plays the story scene by scene; ``result`` grows on the way."""
 
-    def __init__(self, client: Client, city: City, provider_ids: ProviderIds, tell: Tell) -> None:
-        self._stage = Stage(client, city, provider_ids, tell)
+    def __init__(self, client: Client, city: City, taken: Taken, tell: Tell) -> None:
+        self._stage = Stage(client, city, taken, tell)
 
     @property
     def result(self) -> Result:
