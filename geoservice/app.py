@@ -26,7 +26,9 @@ from geoservice.config import Settings
 from geoservice.decisions.facts import QuietHours, RetailerDefaults
 from geoservice.errors import GeoserviceError
 from geoservice.push.fcm import FcmSender
-from geoservice.push.port import PushSender
+from geoservice.push.governor import Governor
+from geoservice.push.inbox import InboxSender
+from geoservice.push.port import Sender
 from geoservice.push.recorder import RecorderSender
 from geoservice.storage.database import UNREACHABLE, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres
@@ -39,6 +41,7 @@ from geoservice.workflows import upkeep
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import LANES, Ingest
+from geoservice.workflows.outbox import Outbox
 from geoservice.workflows.queue import LocalQueue
 
 DRAIN_S: Final = 20.0
@@ -84,25 +87,31 @@ class App:
         settings = self.settings
         if settings.otlp_endpoint_url is not None:
             self._stack.push_async_callback(_stop_tracing, tracing.start(settings.otlp_endpoint_url))
-        push = self._choose_push()
-        self._stack.push_async_callback(push.close)
+        governors = [Governor(self._choose_push(), rate_per_s=settings.fcm_rate_per_s)]
+        governors.append(Governor(InboxSender(), rate_per_s=settings.fcm_rate_per_s))
+        for governor in governors:
+            self._stack.push_async_callback(governor.close)
         database = await self._open_database()
         directory = self.directory = Directory(database, _retailer(settings), self.clock)
         queues = [LocalQueue(max(1, settings.ingest_queue_items // LANES)) for _ in range(LANES)]
         ingest = Ingest(database, directory, self.clock, queues)
-        deliver = Deliver(database, push, self.clock)
+        deliver = Deliver(database, governors, self.clock)
         await _load_if_possible(directory)
 
         self._stack.push_async_callback(self._end_tasks)
         self._spawn("directory", directory.watch())
+        self._spawn("outcomes", deliver.store_outcomes())
         self._spawn("deliver", deliver.run())
+        for governor in governors:
+            self._spawn(f"{governor.channel.value} account", governor.keep_checking())
         self._spawn("postponed", upkeep.watch_postponed(database, directory, self.clock, ingest.left_undecided))
         self._spawn("ingest", ingest.run())
         self._spawn("lag", watch_loop_lag())
         self._stack.push_async_callback(deliver.drain, DRAIN_S)
 
+        outbox = Outbox(database, self.clock)
         timers = Timers(database)
-        timers.every(1, "settle_messages", lambda: upkeep.settle_messages(database, self.clock))
+        timers.every(1, "settle_messages", outbox.tick)
         timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
         timers.start()
         self._stack.push_async_callback(timers.stop)
@@ -125,7 +134,7 @@ class App:
         )
         await self._listen(services)
 
-    def _choose_push(self) -> PushSender:
+    def _choose_push(self) -> Sender:
         settings = self.settings
         if settings.fcm_credentials_path is None:
             recorder = RecorderSender()

@@ -49,6 +49,7 @@ class Settings:
     ops_key: str | None = field(repr=False)
     fcm_credentials_path: Path | None
     fcm_endpoint_url: str
+    fcm_rate_per_s: int
     log_format: LogFormat
     otlp_endpoint_url: str | None
     default_daily_cap: int
@@ -297,6 +298,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "GEOSERVICE_FCM_ENDPOINT", "fcm_endpoint_url", "https:// URL", _service_url,
         "https://fcm.googleapis.com",
         "The base URL of Firebase Cloud Messaging; http:// is allowed for a stand-in on this machine.",
+    ),
+    Setting(
+        "GEOSERVICE_FCM_RATE", "fcm_rate_per_s", "pushes a second", _whole(1, 10_000), "10000",
+        "How many pushes a second each process sends at most, reached within a minute; Firebase's own limit is "
+        "10,000 a project.",
     ),
     Setting(
         "GEOSERVICE_LOG_FORMAT", "log_format", "console or json", _one_of("console", "json"), "console",

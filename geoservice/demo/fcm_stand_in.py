@@ -334,11 +334,15 @@ class FcmStandIn:
         if request.match_info["project"] != self.project_id:
             return self._refuse("not_found")
         try:
-            message = msgspec.json.decode(raw, type=_SendRequest).message
+            wanted = msgspec.json.decode(raw, type=_SendRequest)
         except msgspec.DecodeError as error:
             return self._refuse("invalid_payload", text=str(error), field=_place(str(error)))
+        message = wanted.message
         if (wrong := _wrong_field(message)) is not None:
             return self._refuse("invalid_payload", text="Message is invalid.", field=wrong)
+        if wanted.validate_only:
+            self.sends -= 1  # nothing was to be sent, so nothing scripted is used up either
+            return _error("invalid_token")
         token = message.token or message.fid or ""
         answer = _next(self._scripts.get(token) or self._scripts.get(None) or deque())
         self.answers[answer.kind] += 1

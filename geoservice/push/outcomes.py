@@ -25,6 +25,9 @@ MIN_QUOTA_WAIT_S: Final = 60.0
 MAX_RETRY_AFTER_S: Final = 86_400.0
 """No header can make a message wait for longer than a day; no message lives that long."""
 
+SENDER_CLOSED: Final = "sender_closed"
+"""Why a push was not sent when the service stops: this says nothing about the provider."""
+
 FCM_ERROR: Final = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST: Final = "type.googleapis.com/google.rpc.BadRequest"
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from geoservice.push.outcomes import Outcome
-from geoservice.vocabulary import Platform
+from geoservice.vocabulary import Channel, Platform
 
 
 class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +41,24 @@ class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):
         return [("message_id", self.message_id), ("campaign_id", self.campaign_id)]
 
 
-class PushSender(Protocol):
-    """Hands one push at a time to a provider. Safe to call from many tasks at once."""
+class Sender(Protocol):
+    """Hands one message at a time to one channel's provider. Safe to call from many tasks at once.
+
+    Push and inbox are such channels; SMS and e-mail would be others. Whatever the channel, decisions, caps and the
+    states of a message are the same: a sender only says what became of one attempt.
+    """
+
+    @property
+    def channel(self) -> Channel:
+        """Which messages it takes."""
+        ...
 
     async def send(self, push: OutgoingPush) -> Outcome:
         """Try once. Every failure is an outcome; only cancellation raises, and leaves the push in doubt."""
+        ...
+
+    async def check(self) -> Outcome | None:
+        """Try what can be tried without a customer: is the account good? None when there is nothing to try."""
         ...
 
     async def close(self) -> None:
@@ -53,5 +66,5 @@ class PushSender(Protocol):
         ...
 
     def describe(self) -> str:
-        """One line for the start-up log: where pushes go."""
+        """One line for the start-up log: where messages go."""
         ...

@@ -66,6 +66,70 @@ MESSAGES: Final = Gauge(
     registry=REGISTRY,
     multiprocess_mode="mostrecent",
 )
+OLDEST_DUE: Final = Gauge(
+    "geoservice_oldest_due_seconds",
+    "How long the message that is due for longest has been waiting for a sender.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+ENDED: Final = Counter(
+    "geoservice_messages_ended",
+    "Messages that a sender or a timer brought to an end, by state.",
+    ["state"],
+    registry=REGISTRY,
+)
+LATE_OUTCOMES: Final = Counter(
+    "geoservice_outcomes_late",
+    "Outcomes that came after the lease of their message was lost: the message stays as it was settled without them.",
+    registry=REGISTRY,
+)
+BREAKER: Final = Gauge(
+    "geoservice_channel_breaker",
+    "Circuit breaker by channel: 0 closed, 1 half-open, 2 open.",
+    ["channel"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+WINDOW: Final = Gauge(
+    "geoservice_channel_window",
+    "How many calls may be under way at once, by channel.",
+    ["channel"],
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+IN_FLIGHT: Final = Gauge(
+    "geoservice_channel_in_flight",
+    "Calls under way, by channel, as of the last look.",
+    ["channel"],
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+BUCKET: Final = Gauge(
+    "geoservice_channel_tokens",
+    "Messages that the rate limit lets begin at once, by channel, as of the last look.",
+    ["channel"],
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+TOKENS_RETIRED: Final = Counter(
+    "geoservice_push_tokens_retired",
+    "Push addresses that the provider called dead and that were forgotten, by why.",
+    ["kind"],
+    registry=REGISTRY,
+)
+PRUNING_STOPPED: Final = Gauge(
+    "geoservice_pruning_stopped",
+    "1 while dead tokens are kept because there are suspiciously many, by channel.",
+    ["channel"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+SENDING_STOPPED: Final = Gauge(
+    "geoservice_sending_stopped",
+    "How many stops of sending are in force.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
 CATALOGUE: Final = Gauge(
     "geoservice_geofences", "Geofences in the running matcher.", registry=REGISTRY, multiprocess_mode="livemax"
 )

@@ -1,18 +1,20 @@
-"""Claim -> last look -> push -> outcome: at most once when in doubt.
+"""Claim -> last look -> send -> outcome: at most once when in doubt.
 
 A message is claimed under a lease (committed), enters `sending` right before the call (committed), and leaves it with
 what the provider said, fenced by the claim. A sender that dies in between loses its lease: what was only claimed goes
 back to pending; what was `sending` is `unknown`, because the provider may have it.
+
+How many may begin is the channel's governor's word: while the provider is away or our account refused, messages wait as
+`pending`, and a timer ends those whose moment passes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -20,24 +22,31 @@ import asyncpg
 import structlog
 
 from geoservice.clock import Clock
-from geoservice.errors import GeoserviceError
+from geoservice.errors import GeoserviceError, Unavailable
 from geoservice.push import outcomes
-from geoservice.push.port import OutgoingPush, PushSender
+from geoservice.push.governor import Governor
+from geoservice.push.port import OutgoingPush
 from geoservice.storage.database import UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
-from geoservice.telemetry.metrics import PUSH_SECONDS, PUSHES
-from geoservice.vocabulary import MessageState, Platform
+from geoservice.telemetry.metrics import ENDED, TOKENS_RETIRED
+from geoservice.vocabulary import Channel, Platform
+from geoservice.workflows.settling import Completer, Completion, settle
 
-CHANNEL: Final = "geoservice_outbox"
-IN_FLIGHT: Final = 64
-"""Calls under way at once, and so the most that one claim takes."""
+NOTICES: Final = "geoservice_outbox"
+CLAIM_MAX: Final = 50
+"""So many messages are claimed at once: few enough that starting them does not hold up the event loop."""
+START_AT_ONCE: Final = 8
 LEASE_S: Final = 60.0
 """Longer than the longest call; on the database's clock."""
+STALLED_S: Final = LEASE_S / 2
+"""A call that has not begun so long after its last look does not begin: the lease may be somebody else's soon."""
 RESENDS_MAX: Final = 5
 """So often a message in doubt is tried again, if its campaign says `resend`."""
-BACKOFF_MAX_S: Final = 30.0
+STOP_GATE: Final = 0x6765_6F74
+"""The advisory lock that begins of sending share, and that a stop takes alone."""
 _POLL_S: Final = 1.0
+_SOON_S: Final = 0.01
 
 _sql = Queries("deliver")
 _log = structlog.get_logger(__name__)
@@ -46,12 +55,12 @@ _log = structlog.get_logger(__name__)
 class Deliver:
     """The sender: one a process, any number of processes."""
 
-    def __init__(self, database: Database, push: PushSender, clock: Clock) -> None:
+    def __init__(self, database: Database, governors: Sequence[Governor], clock: Clock) -> None:
         self._database = database
-        self._push = push
+        self._governors = governors
         self._clock = clock
+        self._completer = Completer(database, clock)
         self._woken = asyncio.Event()
-        self._free = IN_FLIGHT
         self._calls: set[asyncio.Task[None]] = set()
         self._claims: set[str] = set()
         self._stopping = False
@@ -71,22 +80,26 @@ class Deliver:
                 self._woken.clear()
                 try:
                     if listener is None or listener.is_closed():
-                        listener = await self._database.listen(CHANNEL, self.wake)
-                    busy = await self.send_due()
+                        listener = await self._database.listen(NOTICES, self.wake)
+                    rest_s = min([await self.send_due(governor) for governor in self._governors])
                 except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
                     _log.warning("delivery_paused", error=type(error).__name__)
-                    busy = False
+                    rest_s = _POLL_S
                     await asyncio.sleep(_POLL_S)
-                if not busy:
-                    await self._rest()
+                if rest_s:
+                    await self._rest(rest_s)
         finally:
             self._idle.set()
             if listener is not None:
                 listener.terminate()
 
-    async def _rest(self) -> None:
+    async def store_outcomes(self) -> None:
+        """Store what became of messages until cancelled."""
+        await self._completer.run()
+
+    async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_S):
+            async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
     async def drain(self, timeout_s: float) -> None:
@@ -96,143 +109,120 @@ class Deliver:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=timeout_s)
+                while self._calls:
+                    await asyncio.wait(self._calls)
+                await self._completer.drained()
         if self._claims:
             async with self._database.connection() as connection:
                 await _sql.release_claims.run(connection, claim_ids=list(self._claims))
 
-    async def send_due(self) -> bool:
-        """Claim up to the free slots and begin to send them; return whether there may be more at once."""
-        free = self._free
-        if free == 0:
-            return False
+    async def send_due(self, governor: Governor) -> float:
+        """Begin to send what is due and permitted on a channel; return in how many seconds to look again."""
+        permitted = governor.take(CLAIM_MAX)
+        if not permitted:
+            return min(_POLL_S, max(_SOON_S, governor.wait_s()))
         claim_id = str(uuid4())
         self._claims.add(claim_id)
-        at = self._clock.now()
-        lease = {"claim_id": claim_id, "lease_s": LEASE_S, "at": at}
+        claimed, rows = 0, list[asyncpg.Record]()
         try:
-            claimed = await self._claim(free, lease)
+            lease = {"claim_id": claim_id, "lease_s": LEASE_S, "at": self._clock.now()}
+            claimed = await self._claim(permitted, governor.channel, lease)
+            began_s = time.monotonic()
             if claimed:
                 rows = await self._database.run(lambda connection: _begin(connection, lease, claimed))
-                self._start(claim_id, rows)
         finally:
             # After an error its lease gives it back; listed for ever, an outage would add one every second.
             self._claims.discard(claim_id)
-        return claimed == free
+            governor.give_back(permitted - len(rows))
+        await self._start(governor, claim_id, rows, began_s)
+        if claimed < permitted:
+            return _POLL_S
+        return 0.0 if permitted == CLAIM_MAX else _SOON_S
 
-    async def _claim(self, free: int, lease: dict[str, Any]) -> int:
+    async def _claim(self, permitted: int, channel: Channel, lease: dict[str, Any]) -> int:
         """Take what is due, then what may be sent again; tell how much."""
+        lease = {**lease, "channel": channel.value}
         async with self._database.connection() as connection:
-            claimed = len(await _sql.claim.fetch(connection, limit=free, **lease))
-            if claimed < free:
-                again = {"limit": free - claimed, "max_attempts": RESENDS_MAX}
+            claimed = len(await _sql.claim.fetch(connection, limit=permitted, **lease))
+            if claimed < permitted:
+                again = {"limit": permitted - claimed, "max_attempts": RESENDS_MAX}
                 claimed += len(await _sql.resend_unknown.fetch(connection, **again, **lease))
         return claimed
 
-    def _start(self, claim_id: str, rows: Sequence[asyncpg.Record]) -> None:
-        for row in rows:
-            self._free -= 1
-            task = asyncio.create_task(self._send(claim_id, row))
+    async def _start(self, governor: Governor, claim_id: str, rows: Sequence[asyncpg.Record], began_s: float) -> None:
+        for number, row in enumerate(rows):
+            if number and number % START_AT_ONCE == 0:
+                await asyncio.sleep(0)  # let these begin, and everybody else have a turn
+            task = asyncio.create_task(self._send(governor, claim_id, row, began_s))
             self._calls.add(task)
             task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
-        self._free += 1
-        if self._free == IN_FLIGHT // 2:
-            self._woken.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its lease will run out and the message becomes `unknown`.
             _log.error("delivery_failed", error=type(error).__name__, exc_info=error)
 
-    async def _send(self, claim_id: str, row: asyncpg.Record) -> None:
-        started = time.perf_counter()
-        with tracing.continued(
-            "push", row["trace"], kind="client", message_id=row["message_id"], attempt=row["attempts"]
-        ) as span:
-            outcome = await self._push.send(_outgoing(row, self._clock.now()))
-            span.note(outcome=type(outcome).__name__)
-        PUSH_SECONDS.observe(time.perf_counter() - started)
-        PUSHES.labels(type(outcome).__name__).inc()
-        await self._complete(claim_id, row, outcome)
-
-    async def _complete(self, claim_id: str, row: asyncpg.Record, outcome: outcomes.Outcome) -> None:
+    async def _send(self, governor: Governor, claim_id: str, row: asyncpg.Record, began_s: float) -> None:
+        if time.monotonic() - began_s > STALLED_S:
+            governor.give_back(1)
+            outcome: outcomes.Outcome = outcomes.NotSent("stalled")
+        else:
+            with tracing.continued(
+                "push", row["trace"], kind="client", message_id=row["message_id"], attempt=row["attempts"]
+            ) as span:
+                outcome = await governor.send(_outgoing(row, self._clock.now()))
+                span.note(outcome=type(outcome).__name__)
+        elsewhere = None
+        if governor.may_retire(outcome) and isinstance(outcome, outcomes.TokenDead):
+            elsewhere = await self._retire(row, outcome)
         at = self._clock.now()
-        values = settle(outcome, attempts=row["attempts"], expires_at=row["expires_at"], at=at)
-        key = {"customer_id": row["customer_id"], "message_id": row["message_id"]}
-        # Tried again when somebody holds the row: else the lease would run out, and what is known become unknown.
-        await self._database.run(
-            lambda connection: _sql.complete.value(connection, claim_id=claim_id, at=at, **key, **values)
+        settled = settle(
+            outcome,
+            attempts=row["attempts"],
+            expires_at=row["expires_at"],
+            at=at,
+            elsewhere=elsewhere is not None,
         )
-        if isinstance(outcome, outcomes.TokenDead):
-            async with self._database.connection() as connection:
-                await _sql.retire_token.run(
-                    connection,
-                    customer_id=row["customer_id"],
-                    device_id=row["device_id"],
-                    token_set_at=row["token_set_at"],
-                )
+        self._completer.add(
+            Completion(
+                customer_id=row["customer_id"],
+                message_id=row["message_id"],
+                claim_id=claim_id,
+                device_id=elsewhere or row["device_id"],
+                settled=settled,
+                give_up_at_s=began_s + LEASE_S,
+            )
+        )
+
+    async def _retire(self, row: asyncpg.Record, dead: outcomes.TokenDead) -> str | None:
+        """Forget a dead address, unless the phone registered another since; give a phone of hers that has one."""
+        key = {"customer_id": row["customer_id"], "device_id": row["device_id"]}
+
+        async def work(connection: Connection) -> tuple[int, str | None]:
+            retired = await _sql.retire_token.run(connection, token_set_at=row["token_set_at"], **key)
+            if not retired:
+                return 0, row["device_id"]  # it has a new address: this phone is worth another try
+            return retired, await _sql.elsewhere.value(connection, **key)
+
+        try:
+            retired, elsewhere = await self._database.run(work)
+        except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
+            return None  # the next message will find it dead again
+        TOKENS_RETIRED.labels(dead.kind.value).inc(retired)
+        return elsewhere
 
 
 async def _begin(connection: Connection, lease: dict[str, Any], claimed: int) -> list[asyncpg.Record]:
     """Take the last look, and settle what it refuses; what this returns may go out once it is committed."""
+    await _sql.share_the_gate.value(connection, gate=STOP_GATE)
     rows = await _sql.begin_sending.fetch(connection, **lease)
     if len(rows) < claimed:
-        await _sql.settle_unsendable.run(connection, claim_id=lease["claim_id"], at=lease["at"])
+        settled = await _sql.settle_unsendable.fetch(connection, claim_id=lease["claim_id"], at=lease["at"])
+        for row in settled:
+            if row["state"] != "pending":
+                ENDED.labels(row["state"]).inc()
     return rows
-
-
-def settle(outcome: outcomes.Outcome, *, attempts: int, expires_at: datetime, at: datetime) -> dict[str, Any]:
-    """Turn what the provider said into the message's next state."""
-    values: dict[str, Any] = {
-        "state": MessageState.FAILED,
-        "accepted_at": None,
-        "finished_at": at,
-        "not_before": at,
-        "provider_message_id": None,
-        "failure": None,
-    }
-    match outcome:
-        case outcomes.Accepted(provider_message_id):
-            values |= {
-                "state": MessageState.ACCEPTED,
-                "accepted_at": at,
-                "provider_message_id": provider_message_id,
-            }
-        case outcomes.InDoubt(reason):
-            values |= {"state": MessageState.UNKNOWN, "failure": reason, "not_before": _backoff(attempts, at)}
-        case outcomes.RetryLater(after_s, reason):
-            values |= _retry(after_s, reason, attempts, expires_at, at)
-        case outcomes.NotSent(reason):
-            values |= _retry(None, reason, attempts, expires_at, at)
-        case outcomes.TokenDead(kind):
-            values |= {"failure": kind}
-        case outcomes.CredentialsRefused(reason) | outcomes.WrongProject(reason):
-            # Not this message's fault: it waits for somebody to mend the settings, as long as it makes sense.
-            values |= _retry(BACKOFF_MAX_S, reason, attempts, expires_at, at)
-        case outcomes.Rejected(reason):
-            values |= {"failure": reason}
-    return values | {"state": values["state"].value}
-
-
-def _retry(after_s: float | None, reason: str, attempts: int, expires_at: datetime, at: datetime) -> dict[str, Any]:
-    """Wait as told and a little longer, else with full jitter; give up when the wait ends too late."""
-    told = None if after_s is None else at + timedelta(seconds=after_s * random.uniform(1, 1.2))  # noqa: S311 - no secret
-    not_before = told or _backoff(attempts, at)
-    if not_before >= expires_at:
-        return {"failure": reason}
-    return {
-        "state": MessageState.RETRY_WAIT,
-        "finished_at": None,
-        "not_before": not_before,
-        "failure": reason,
-    }
-
-
-def _backoff(attempts: int, at: datetime) -> datetime:
-    longest_s = min(BACKOFF_MAX_S, 0.5 * 2 ** min(attempts, 10))
-    return at + timedelta(seconds=random.uniform(0, longest_s))  # noqa: S311 - no secret
 
 
 def _outgoing(row: asyncpg.Record, at: datetime) -> OutgoingPush:
@@ -251,4 +241,5 @@ def _outgoing(row: asyncpg.Record, at: datetime) -> OutgoingPush:
         platform=Platform(row["platform"]) if row["platform"] else None,
         push_token=row["push_token"],
         fid=row["fid"],
+        analytics_label=row["campaign_id"].replace(":", "_")[:50],
     )

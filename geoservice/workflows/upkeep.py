@@ -13,8 +13,6 @@ from geoservice.clock import Clock
 from geoservice.errors import Unavailable
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
-from geoservice.telemetry.metrics import MESSAGES
-from geoservice.vocabulary import DELIVERABLE, MessageState
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.engage import engage
 
@@ -24,7 +22,6 @@ FORGET_FIX_AFTER: Final = timedelta(hours=24)
 CUSTOMERS_AT_ONCE: Final = 100
 RECEIPTS_AT_ONCE: Final = 50_000
 
-_deliver = Queries("deliver")
 _engage = Queries("engage")
 _ops = Queries("ops")
 _customers = Queries("customers")
@@ -38,17 +35,6 @@ async def claim_slot(database: Database, name: str, seconds: int) -> bool:
     """
     async with database.connection() as connection:
         return await _ops.claim_slot.value(connection, name=name, seconds=float(seconds)) is not None
-
-
-async def settle_messages(database: Database, clock: Clock) -> None:
-    """Expire what is too late, and take back what a dead sender left behind."""
-    at = clock.now()
-    async with database.connection() as connection:
-        await _deliver.expire.run(connection, at=at)
-        await _deliver.recover_leases.run(connection, at=at)
-        counts = {row["state"]: row["messages"] for row in await _deliver.open_states.fetch(connection)}
-    for state in (*DELIVERABLE, MessageState.SENDING):
-        MESSAGES.labels(state.value).set(counts.get(state.value, 0))
 
 
 async def forget_locations(database: Database, clock: Clock) -> None:

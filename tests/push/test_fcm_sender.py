@@ -30,7 +30,7 @@ from geoservice.push.outcomes import (
     TokenDead,
     WrongProject,
 )
-from geoservice.push.port import OutgoingPush, PushSender
+from geoservice.push.port import OutgoingPush, Sender
 from geoservice.push.recorder import RecorderSender
 from geoservice.vocabulary import Platform
 
@@ -293,7 +293,7 @@ async def test_android_fields_on_the_wire(fcm, sender):
         "notification": {"title": "Hello Ada", "body": "Your size is in store", "image": "https://img/1.png"},
         "data": {"store_id": "s-1", "deep_link": "shop://p/1", "campaign_id": "spring", "message_id": "m-1"},
         "android": {
-            "collapse_key": "spring-visit-1",
+            "collapse_key": "geoservice-0",
             "priority": "high",
             "ttl": "3600s",
             "notification": {"tag": "spring-visit-1", "channel_id": "nearby"},
@@ -414,7 +414,7 @@ async def test_an_endpoint_that_is_no_url_is_said_at_start(account, endpoint):
 
 async def test_the_recorder_sends_nothing_and_says_so():
     """Without credentials pushes are kept, not sent, and the service says so loudly."""
-    recorder: PushSender = RecorderSender(kept_max=2)
+    recorder: Sender = RecorderSender(kept_max=2)
     outcomes = [await recorder.send(push(number)) for number in (1, 2, 3)]
     await recorder.close()
     assert outcomes[0] == Accepted("recorded:m-1")

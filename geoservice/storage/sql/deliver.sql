@@ -1,35 +1,75 @@
 -- name: claim
--- Take due messages under a lease. Nothing has left the house yet.
-with due as (
-    select customer_id, message_id
-    from messages
-    where state in ('pending', 'retry_wait') and not_before <= :at and expires_at > :at
-    order by not_before
-    limit :limit
+-- Take due messages of a channel under a lease, in turns between campaigns. Nothing has left the house yet.
+with recursive waiting (campaign_id) as (
+    (select campaign_id from messages
+     where channel = :channel and state in ('pending', 'retry_wait')
+     order by campaign_id limit 1)
+    union all
+    select (select m.campaign_id from messages m
+            where m.channel = :channel and m.state in ('pending', 'retry_wait') and m.campaign_id > w.campaign_id
+            order by m.campaign_id limit 1)
+    from waiting w where w.campaign_id is not null
+), due as (
+    select m.customer_id, m.message_id, m.not_before,
+           row_number() over (partition by w.campaign_id order by m.not_before) as turn
+    from waiting w
+    cross join lateral (
+        select customer_id, message_id, not_before from messages
+        where channel = :channel and campaign_id = w.campaign_id and state in ('pending', 'retry_wait')
+          and not_before <= :at and expires_at > :at
+        order by not_before limit :limit
+    ) m
+    where not exists (select from stops where scope in ('all', 'channel:' || :channel, 'campaign:' || w.campaign_id))
+), mine as (
+    select m.customer_id, m.message_id from messages m
+    where (m.customer_id, m.message_id) in (
+        select customer_id, message_id from due order by turn, not_before limit :limit)
+      and m.state in ('pending', 'retry_wait')
     for no key update skip locked
 )
 update messages m
 set state = 'claimed', claim_id = :claim_id, lease_until = clock_timestamp() + make_interval(secs => :lease_s)
-from due
-where m.customer_id = due.customer_id and m.message_id = due.message_id
+from mine
+where m.customer_id = mine.customer_id and m.message_id = mine.message_id
 returning m.customer_id, m.message_id;
 
+-- name: resend_unknown
+-- Only campaigns that said `resend`: the phone replaces the first copy, if there is one, by tag and collapse id. One
+-- that her phone has reported is in no doubt any more.
+update messages set state = 'claimed', claim_id = :claim_id,
+                    lease_until = clock_timestamp() + make_interval(secs => :lease_s)
+where (customer_id, message_id) in (
+    select customer_id, message_id from messages
+    where state = 'unknown' and resend and channel = :channel and not unwanted and not_before <= :at
+      and expires_at > :at and attempts < :max_attempts
+      and not exists (select from message_events e where e.customer_id = messages.customer_id
+                      and e.message_id = messages.message_id)
+      and not exists (select from stops
+                      where scope in ('all', 'channel:' || :channel, 'campaign:' || messages.campaign_id))
+    order by not_before limit :limit for no key update skip locked)
+returning customer_id, message_id;
+
+-- name: share_the_gate
+-- A stop takes this lock alone: once it has answered, whoever comes through here sees it. A statement of its own, so
+-- that the next one looks at the tables afterwards.
+select pg_advisory_xact_lock_shared(:gate);
+
 -- name: begin_sending
--- The last look before the provider may have it: still claimed by us, in time, consented to, and a phone to reach.
--- An opt-out that committed first has already moved the row to cancelled, so the state says it all; the consents
--- are asked once more because it costs little. Rows are locked in order first, as everywhere.
+-- The last look before the provider may have it: still claimed by us, in time, not stopped, consented to, and a phone
+-- to reach. An opt-out that committed first has already moved the row to cancelled, so the state says it all; the
+-- consents are asked once more because it costs little. Rows are locked in order first, as everywhere.
 with mine as (
-    select customer_id, message_id from messages where claim_id = :claim_id and state = 'claimed'
+    select m.customer_id, m.message_id, m.device_id from messages m where claim_id = :claim_id and state = 'claimed'
     order by customer_id, message_id for no key update
 )
 update messages m
 set state = 'sending', sending_at = :at, attempts = m.attempts + 1,
     lease_until = clock_timestamp() + make_interval(secs => :lease_s)
-from mine, devices d
+from mine left join devices d on d.customer_id = mine.customer_id and d.device_id = mine.device_id
 where m.customer_id = mine.customer_id and m.message_id = mine.message_id
   and m.claim_id = :claim_id and m.state = 'claimed' and m.expires_at > :at and not m.unwanted
-  and d.customer_id = m.customer_id and d.device_id = m.device_id
-  and (d.push_token is not null or d.fid is not null)
+  and (m.channel <> 'push' or d.push_token is not null or d.fid is not null)
+  and not exists (select from stops where scope in ('all', 'channel:' || m.channel, 'campaign:' || m.campaign_id))
   and not exists (
       select from unnest(m.purposes) as needed (purpose)
       where not coalesce((
@@ -40,30 +80,72 @@ returning m.customer_id, m.message_id, m.campaign_id, m.payload, m.expires_at, m
           d.push_token, d.fid, d.token_set_at, m.device_id, m.trace;
 
 -- name: settle_unsendable
--- What the last look refused: too late, no phone, or no consent any more.
+-- What the last look refused: too late, stopped, no phone, or no consent any more. A stop puts it back; so does a phone
+-- without an address when she has another one.
+with mine as (
+    select m.customer_id, m.message_id, m.device_id,
+           exists (select from stops
+                   where scope in ('all', 'channel:' || m.channel, 'campaign:' || m.campaign_id)) as stopped,
+           m.channel = 'push' and not exists (
+               select from devices d where d.customer_id = m.customer_id and d.device_id = m.device_id
+                 and (d.push_token is not null or d.fid is not null)) as unreachable,
+           (select d.device_id from devices d
+            where d.customer_id = m.customer_id and (d.push_token is not null or d.fid is not null)
+            order by d.token_set_at desc nulls last, d.device_id limit 1) as elsewhere
+    from messages m where m.claim_id = :claim_id and m.state = 'claimed'
+    order by m.customer_id, m.message_id for no key update
+), settled as (
+    select customer_id, message_id, elsewhere, unreachable, stopped,
+           stopped or (unreachable and elsewhere is not null) as waits
+    from mine
+)
 update messages m
-set state = case when m.expires_at <= :at then 'expired' else 'cancelled' end,
+set state = case when m.expires_at <= :at then 'expired' when m.unwanted then 'cancelled'
+                 when s.waits then 'pending' else 'cancelled' end,
     failure = case when m.expires_at <= :at then 'expired'
                    when m.unwanted then 'opted_out'
-                   when not exists (select from devices d
-                                    where d.customer_id = m.customer_id and d.device_id = m.device_id
-                                      and (d.push_token is not null or d.fid is not null)) then 'no_push_token'
+                   when s.waits then null
+                   when s.unreachable then 'no_push_token'
                    else 'consent_withdrawn' end,
-    finished_at = :at, claim_id = null, lease_until = null
-where m.state = 'claimed' and (m.customer_id, m.message_id) in (
-    select customer_id, message_id from messages where claim_id = :claim_id and state = 'claimed'
-    order by customer_id, message_id for no key update);
+    finished_at = case when s.waits and m.expires_at > :at and not m.unwanted then null else :at::timestamptz end,
+    device_id = case when s.unreachable and s.elsewhere is not null then s.elsewhere else m.device_id end,
+    claim_id = null, lease_until = null
+from settled s
+where m.customer_id = s.customer_id and m.message_id = s.message_id and m.state = 'claimed'
+returning m.state;
 
 -- name: complete
--- Fenced: a sender whose lease was lost finds nothing to complete.
-update messages
-set state = :state::text, accepted_at = :accepted_at, finished_at = :finished_at, not_before = :not_before,
-    provider_message_id = :provider_message_id, failure = :failure, in_doubt = in_doubt or :state::text = 'unknown',
-    tries = (case when jsonb_array_length(tries) < 20 then tries else tries - 1 end)
-        || jsonb_build_object('at', :at::timestamptz, 'state', :state::text, 'reason', :failure::text),
+-- Many at once, each fenced by its own claim: a sender whose lease was lost finds nothing to complete. Rows that somebody
+-- else holds are left for the next time; `held` says which of the others.
+with given as (
+    select * from unnest(:customer_ids::text[], :message_ids::text[], :claim_ids::text[], :states::text[],
+                         :accepted_ats::timestamptz[], :finished_ats::timestamptz[], :not_befores::timestamptz[],
+                         :provider_message_ids::text[], :failures::text[], :device_ids::text[])
+        as g (customer_id, message_id, claim_id, state, accepted_at, finished_at, not_before, provider_message_id,
+              failure, device_id)
+), mine as (
+    select m.customer_id, m.message_id from messages m join given g using (customer_id, message_id)
+    where m.claim_id = g.claim_id and m.state = 'sending'
+    order by m.customer_id, m.message_id
+    for no key update of m skip locked
+)
+update messages m
+set state = g.state, accepted_at = g.accepted_at, finished_at = g.finished_at, not_before = g.not_before,
+    provider_message_id = g.provider_message_id, failure = g.failure, device_id = g.device_id,
+    in_doubt = m.in_doubt or g.state = 'unknown',
+    tries = (case when jsonb_array_length(m.tries) < 20 then m.tries else m.tries - 1 end)
+        || jsonb_build_object('at', :at::timestamptz, 'state', g.state, 'reason', g.failure),
     claim_id = null, lease_until = null
-where customer_id = :customer_id and message_id = :message_id and claim_id = :claim_id and state = 'sending'
-returning message_id;
+from mine join given g using (customer_id, message_id)
+where m.customer_id = mine.customer_id and m.message_id = mine.message_id
+returning m.message_id;
+
+-- name: still_ours
+-- Of what could not be completed, that which somebody else merely holds.
+select m.message_id from messages m
+join unnest(:customer_ids::text[], :message_ids::text[], :claim_ids::text[]) as g (customer_id, message_id, claim_id)
+    using (customer_id, message_id)
+where m.claim_id = g.claim_id and m.state = 'sending';
 
 -- name: release_claims
 -- A sender that shuts down gives back what it has not begun to send.
@@ -75,13 +157,20 @@ where state = 'claimed' and (customer_id, message_id) in (
 -- name: retire_token
 -- The provider says that this token is dead; leave it alone when the phone registered a new one since the claim.
 update devices set push_token = null, fid = null
-where customer_id = :customer_id and device_id = :device_id and token_set_at is not distinct from :token_set_at;
+where customer_id = :customer_id and device_id = :device_id and token_set_at is not distinct from :token_set_at
+  and (push_token is not null or fid is not null);
+
+-- name: elsewhere
+-- Another phone of hers that can be reached, the one that registered last.
+select device_id from devices
+where customer_id = :customer_id and device_id <> :device_id and (push_token is not null or fid is not null)
+order by token_set_at desc nulls last, device_id limit 1;
 
 -- name: expire
 with late as (
     select customer_id, message_id from messages
     where state in ('pending', 'retry_wait') and expires_at <= :at
-    order by customer_id, message_id
+    order by customer_id, message_id limit :limit
     for no key update skip locked
 )
 update messages m set state = 'expired', failure = 'expired', finished_at = :at
@@ -105,22 +194,11 @@ set state = case when m.state = 'claimed' then 'pending' else 'unknown' end,
     claim_id = null, lease_until = null
 from lost where m.customer_id = lost.customer_id and m.message_id = lost.message_id;
 
--- name: resend_unknown
--- Only campaigns that said `resend`: the phone replaces the first copy, if there is one, by tag and collapse id. One
--- that her phone has reported is in no doubt any more.
-update messages set state = 'claimed', claim_id = :claim_id,
-                    lease_until = clock_timestamp() + make_interval(secs => :lease_s)
-where (customer_id, message_id) in (
-    select customer_id, message_id from messages
-    where state = 'unknown' and resend and not unwanted and not_before <= :at and expires_at > :at
-      and attempts < :max_attempts
-      and not exists (select from message_events e where e.customer_id = messages.customer_id
-                      and e.message_id = messages.message_id)
-    order by not_before limit :limit for no key update skip locked)
-returning customer_id, message_id;
-
 -- name: open_states
 -- How many messages are under way; what has ended is not counted, it only grows.
-select state, count(*) as messages from messages
+select state, count(*) as messages, min(not_before) filter (where not_before <= :at) as oldest_due from messages
 where state in ('pending', 'retry_wait', 'claimed', 'sending')
 group by state;
+
+-- name: stops
+select scope, at, actor, reason from stops order by scope;
