@@ -2,10 +2,10 @@
 
 from geoservice.storage.migrations import run_sql
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
     """Add to what is there; see the .sql file beside this one."""
-    run_sql("0004_delivery.sql")
+    run_sql("0005_delivery.sql")
