@@ -122,6 +122,7 @@ class App:
             journal=Journal(settings.journal_dir),
             directory=directory,
             ingest=ingest,
+            deliver=deliver,
             clock=self.clock,
             tokens=self._choose_tokens(),
             keys=ApiKeys(database, self.clock, settings.ops_key),

@@ -32,10 +32,10 @@ from geoservice.geofencing.uploads.documents import Document
 from geoservice.storage.database import Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres, attach
 from geoservice.storage.journal import Journal
-from geoservice.telemetry.explain import print_decision
+from geoservice.telemetry.explain import print_decision, print_message, print_messages
 from geoservice.telemetry.logs import configure_logs
-from geoservice.vocabulary import CustomerId, Id, Role
-from geoservice.workflows import geofences, operating, restore
+from geoservice.vocabulary import CustomerId, Id, MessageState, Role
+from geoservice.workflows import geofences, messages, operating, restore
 from geoservice.workflows.directory import Store, load_geofences, load_stores
 
 GC_AFTER: Final = 20_000
@@ -127,6 +127,19 @@ def _parser() -> argparse.ArgumentParser:
     explain = _command(commands, "explain", _explain, "print why a message was sent, or not")
     explain.add_argument("decision_id", metavar="DECISION_ID")
     explain.add_argument("--reason", default="geoservice explain", help="put on record as the reason for looking")
+
+    outbox = commands.add_parser("messages", help="look at messages, try one again").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    newest = _command(outbox, "list", _list_messages, "list messages, newest first, of nobody by name")
+    newest.add_argument("--state", choices=[state.value for state in MessageState], help="only those in this state")
+    newest.add_argument("--campaign", type=_id, metavar="ID", help="only those of this campaign")
+    newest.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    show = _command(outbox, "show", _show_message, "print a message's life, as one timeline")
+    show.add_argument("message_id", metavar="MESSAGE_ID")
+    show.add_argument("--reason", default="geoservice messages show", help="put on record as the reason for looking")
+    again = _command(outbox, "requeue", _requeue_message, "decide anew about a message that certainly did not go out")
+    again.add_argument("message_id", metavar="MESSAGE_ID")
 
     bench = _command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
     bench.add_argument("what", nargs="*", default=["ingest"], help="which benchmarks (default: ingest)")
@@ -371,6 +384,46 @@ def _explain(arguments: argparse.Namespace) -> int:
         )
         print_decision(_out, row)
         return 0
+
+    return _with_database(work)
+
+
+# Messages ---------------------------------------------------------------------------------------------------
+
+
+def _list_messages(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        state = MessageState(arguments.state) if arguments.state else None
+        rows = await messages.newest(database, state=state, campaign_id=arguments.campaign, limit=arguments.limit)
+        print_messages(_out, rows)
+
+    return _with_database(work)
+
+
+def _show_message(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        row = await messages.by_id(database, arguments.message_id)
+        await operating.audit(
+            database,
+            operating.Actor("cli", frozenset(Role)),
+            "read message",
+            SystemClock().now(),
+            customer_id=row["customer_id"],
+            subject=arguments.message_id,
+            reason=arguments.reason,
+        )
+        print_message(_out, row, messages.timeline(row))
+
+    return _with_database(work)
+
+
+def _requeue_message(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        at = SystemClock().now()
+        await messages.requeue(database, arguments.message_id, at)
+        actor = operating.Actor("cli", frozenset(Role))
+        await operating.audit(database, actor, "requeue message", at, subject=arguments.message_id)
+        _out.print("[green]✓[/] its campaign decides again now; this message stays as it is, a new one may follow")
 
     return _with_database(work)
 

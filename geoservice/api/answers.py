@@ -193,6 +193,39 @@ class MessageAnswer(Struct):
     timeline: list[TimelineItem]
 
 
+class AnyMessageAnswer(MessageAnswer):
+    """A message as support sees it: whose it is, what was tried, why it ended."""
+
+    customer_id: str
+    decision_id: str
+    device_id: str | None
+    attempts: int
+    in_doubt: bool
+    provider_message_id: str | None
+    failure: str | None
+
+
+class StopItem(Struct):
+    """A stop in force: `all`, `channel:` or `campaign:` with its name."""
+
+    scope: str
+    at: datetime
+    actor: str
+    reason: str | None
+
+
+class StopsAnswer(Struct):
+    """Every stop in force."""
+
+    items: list[StopItem]
+
+
+class StopAnswer(StopItem):
+    """A stop in force; ``in_flight`` messages had left before it."""
+
+    in_flight: int
+
+
 class FeedbackAnswer(Struct):
     """What is on record: the first report of an event holds."""
 
@@ -386,11 +419,12 @@ class HealthAnswer(Struct):
 
 
 class ReadyAnswer(Struct):
-    """Whether requests can be served; what is missing, in sentences."""
+    """Whether requests can be served; what is missing, in sentences, and what keeps messages from going out."""
 
     ready: bool
     checks: dict[str, bool]
     missing: list[str]
+    warnings: list[str]
 
 
 class ClockAnswer(Struct):

@@ -1,4 +1,4 @@
-"""Routes of messages: the customer's list with its why, what she and her phone say about them."""
+"""Routes of messages: the customer's list with its why, what she says about them, support's look, and the stop."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from geoservice.api import answers, schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import Invalid
-from geoservice.vocabulary import Id, Instant, MessageEvent
-from geoservice.workflows import messages
+from geoservice.vocabulary import Id, Instant, MessageEvent, Role
+from geoservice.workflows import messages, operating, stopping
 
+_log = structlog.get_logger(__name__)
+_stop_body = msgspec.json.Decoder(schemas.StopBody)
 _feedback_body = msgspec.json.Decoder(schemas.FeedbackBody)
 
 
@@ -84,6 +87,58 @@ def _write_message(row: Any) -> dict[str, Any]:
     }
 
 
+# Operations -------------------------------------------------------------------------------------------------
+
+
+async def get_any_message(call: Call) -> web.Response:
+    """Give any message with its customer and its whole life, for support; needs a reason."""
+    row = await messages.by_id(call.services.database, call.id())
+    await call.looks_at("read message", row["customer_id"], row["message_id"])
+    hers = _write_message(row)
+    more = ("customer_id", "decision_id", "device_id", "attempts", "in_doubt", "provider_message_id", "failure")
+    return answer(hers | {name: row[name] for name in more})
+
+
+async def post_stop(call: Call) -> web.Response:
+    """Stop sending: everything, one channel or one campaign. When this answers, nothing of it begins any more.
+
+    What had begun may still arrive; `in_flight` says how many. Messages that wait expire when their moment is over.
+    """
+    body = await call.body(_stop_body)
+    services = call.services
+    stopped = await stopping.stop(
+        services.database,
+        stopping.scope_of(body.campaign_id, body.channel),
+        actor=call.actor.name,
+        reason=body.reason,
+        at=services.clock.now(),
+    )
+    await operating.audit(
+        services.database, call.actor, "stop sending", services.clock.now(), subject=stopped.scope, reason=body.reason
+    )
+    _log.warning("sending_stopped", scope=stopped.scope, actor=call.actor.name, in_flight=stopped.in_flight)
+    return answer(msgspec.structs.asdict(stopped))
+
+
+async def get_stops(call: Call) -> web.Response:
+    """List the stops in force."""
+    return answer({"items": [dict(row) for row in await stopping.stops(call.services.database)]})
+
+
+async def delete_stop(call: Call) -> web.Response:
+    """Release a stop: the one of everything, or that of one channel or campaign."""
+    query = call.query(schemas.StopQuery)
+    services = call.services
+    scope = stopping.scope_of(query.campaign_id, query.channel)
+    await stopping.release(services.database, scope)
+    await operating.audit(services.database, call.actor, "release stop", services.clock.now(), subject=scope)
+    _log.warning("sending_released", scope=scope, actor=call.actor.name)
+    return web.Response(status=204)
+
+
+OPS: Final = frozenset({Role.OPS})
+READERS: Final = frozenset({Role.SUPPORT, Role.OFFICER})
+
 ROUTES: Final = (
     Route("GET", "/v1/me/messages", get_messages, query=schemas.MessagesQuery, answer=answers.MessagesAnswer),
     Route("GET", "/v1/me/messages/{id}", get_message, answer=answers.MessageAnswer),
@@ -94,4 +149,8 @@ ROUTES: Final = (
         body=schemas.FeedbackBody,
         answer=answers.FeedbackAnswer,
     ),
+    Route("GET", "/v1/messages/{id}", get_any_message, READERS, answer=answers.AnyMessageAnswer, asks_reason=True),
+    Route("POST", "/v1/stop", post_stop, OPS, body=schemas.StopBody, answer=answers.StopAnswer),
+    Route("GET", "/v1/stop", get_stops, OPS, answer=answers.StopsAnswer),
+    Route("DELETE", "/v1/stop", delete_stop, OPS, query=schemas.StopQuery, status=204, refuses=(404,)),
 )

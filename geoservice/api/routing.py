@@ -21,6 +21,7 @@ from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLa
 from geoservice.storage.database import Database
 from geoservice.storage.journal import Journal
 from geoservice.vocabulary import CustomerId, Id, Role
+from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import Ingest
 from geoservice.workflows.operating import Actor, audit
@@ -58,6 +59,7 @@ class Services:
     journal: Journal
     directory: Directory
     ingest: Ingest
+    deliver: Deliver
     clock: Clock
     tokens: CustomerTokens
     keys: ApiKeys

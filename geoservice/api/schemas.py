@@ -178,6 +178,23 @@ class FeedbackBody(Struct, frozen=True, forbid_unknown_fields=True):
             in_utc(self.at)
 
 
+class StopQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which stop: of one campaign, of one channel, or neither for the one of everything."""
+
+    campaign_id: Id | None = None
+    channel: Channel | None = None
+
+    def __post_init__(self) -> None:
+        if self.campaign_id is not None and self.channel is not None:
+            raise ValueError("name a campaign or a channel, not both")
+
+
+class StopBody(StopQuery, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/stop``."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
 class _Lookup(Page, frozen=True, forbid_unknown_fields=True):
     customer_id: CustomerId | None = None
     since: Instant | None = None

@@ -18,6 +18,7 @@ from geoservice.storage.database import UNREACHABLE
 from geoservice.storage.migrate import is_migrated
 from geoservice.telemetry.metrics import CATALOGUE, exposition
 from geoservice.vocabulary import Instant, Role
+from geoservice.workflows import stopping
 
 PUBLIC: Final[frozenset[Role]] = frozenset()
 
@@ -41,19 +42,26 @@ async def get_health(_call: Call) -> web.Response:
 
 
 async def get_ready(call: Call) -> web.Response:
-    """Say whether requests can be served, and if not, what is missing."""
+    """Say whether requests can be served, and if not, what is missing; warn of what keeps messages from going out."""
     checks = {"database": False, "migrations": False, "catalogue": call.services.directory.loaded}
+    warnings = call.services.deliver.problems()
+    if call.services.settings.fcm_credentials_path is None:
+        warnings.append("push: no credentials are configured, so no phone rings.")
     try:
         async with call.services.database.connection() as connection:
             checks["database"] = True
             checks["migrations"] = await is_migrated(connection)
+        if checks["migrations"]:
+            stops = await stopping.stops(call.services.database)
+            warnings += [f"Sending is stopped since {row['at']:%Y-%m-%d %H:%M} UTC: {row['scope']}." for row in stops]
     except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
         pass
     if not call.services.tokens.ready:
         checks["keys"] = False
     ready = all(checks.values())
     missing = [_MISSING[name] for name, good in checks.items() if not good]
-    return answer({"ready": ready, "checks": checks, "missing": missing}, status=200 if ready else 503)
+    body = {"ready": ready, "checks": checks, "missing": missing, "warnings": warnings}
+    return answer(body, status=200 if ready else 503)
 
 
 _MISSING: Final = {

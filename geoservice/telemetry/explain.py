@@ -1,11 +1,14 @@
-"""A decision as a person reads it: the outcome, the reason, every check, and the message if there is one."""
+"""Decisions and messages as a person reads them: the outcome, the reason, every check; a life as a timeline."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from geoservice.decisions.reasons import REASONS, Reason
 
@@ -28,6 +31,58 @@ def print_decision(console: Console, row: Mapping[str, Any]) -> None:
         console.print(f"  [bold]{row['payload']['title']}[/]\n  {row['payload']['body']}", soft_wrap=True)
         console.print(f"  [dim]why:[/] {row['why']['summary']}", soft_wrap=True)
         console.print(f"  [dim]message[/] {row['message_id']} [dim]is[/] {row['message_state']}")
+
+
+class Step(Protocol):
+    """One line of a message's life."""
+
+    @property
+    def at(self) -> datetime:
+        """When."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """Decided, a state, or an event."""
+        ...
+
+    @property
+    def detail(self) -> str | None:
+        """Why, as a code."""
+        ...
+
+
+def print_messages(console: Console, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print messages as a table, of nobody by name."""
+    table = Table("message", "campaign", "channel", "state", "why", "tries", "decided", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(
+            row["message_id"],
+            row["campaign_id"],
+            row["channel"],
+            row["state"],
+            row["failure"] or "",
+            str(row["attempts"]),
+            f"{row['reserved_at']:%Y-%m-%d %H:%M:%S}",
+        )
+    console.print(table)
+
+
+def print_message(console: Console, row: Mapping[str, Any], steps: Iterable[Step]) -> None:
+    """Print one message with its life, oldest first."""
+    console.print(
+        f"[bold]{row['message_id']}[/] · campaign [bold]{row['campaign_id']}[/] · {row['channel']} · {row['state']}"
+    )
+    console.print(f"  [bold]{escape(row['payload']['title'])}[/]\n  {escape(row['payload']['body'])}", soft_wrap=True)
+    console.print(f"  [dim]why:[/] {escape(row['why'].get('summary', ''))}", soft_wrap=True)
+    console.print()
+    for step in steps:
+        detail = f" [dim]{step.detail}[/]" if step.detail else ""
+        console.print(f"  {step.at:%Y-%m-%d %H:%M:%S.%f} [bold]{step.what}[/]{detail}", soft_wrap=True)
+    console.print()
+    console.print(f"  [dim]ends[/] {row['expires_at']:%Y-%m-%d %H:%M:%S} [dim]tries[/] {row['attempts']}")
+    console.print(f"  [dim]provider's id[/] {row['provider_message_id'] or '-'}", soft_wrap=True)
+    console.print(f"  [dim]decision[/] {row['decision_id']} [dim](geoservice explain says why)[/]")
 
 
 def check_line(check: Mapping[str, Any]) -> str:

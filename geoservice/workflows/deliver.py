@@ -32,6 +32,7 @@ from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import ENDED, TOKENS_RETIRED
 from geoservice.vocabulary import Channel, Platform
 from geoservice.workflows.settling import Completer, Completion, settle
+from geoservice.workflows.stopping import GATE
 
 NOTICES: Final = "geoservice_outbox"
 CLAIM_MAX: Final = 50
@@ -43,8 +44,6 @@ STALLED_S: Final = LEASE_S / 2
 """A call that has not begun so long after its last look does not begin: the lease may be somebody else's soon."""
 RESENDS_MAX: Final = 5
 """So often a message in doubt is tried again, if its campaign says `resend`."""
-STOP_GATE: Final = 0x6765_6F74
-"""The advisory lock that begins of sending share, and that a stop takes alone."""
 _POLL_S: Final = 1.0
 _SOON_S: Final = 0.01
 
@@ -92,6 +91,10 @@ class Deliver:
             self._idle.set()
             if listener is not None:
                 listener.terminate()
+
+    def problems(self) -> list[str]:
+        """What keeps messages from going out, a sentence for each channel."""
+        return [problem for governor in self._governors if (problem := governor.problem()) is not None]
 
     async def store_outcomes(self) -> None:
         """Store what became of messages until cancelled."""
@@ -215,7 +218,7 @@ class Deliver:
 
 async def _begin(connection: Connection, lease: dict[str, Any], claimed: int) -> list[asyncpg.Record]:
     """Take the last look, and settle what it refuses; what this returns may go out once it is committed."""
-    await _sql.share_the_gate.value(connection, gate=STOP_GATE)
+    await _sql.share_the_gate.value(connection, gate=GATE)
     rows = await _sql.begin_sending.fetch(connection, **lease)
     if len(rows) < claimed:
         settled = await _sql.settle_unsendable.fetch(connection, claim_id=lease["claim_id"], at=lease["at"])

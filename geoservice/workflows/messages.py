@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from geoservice.errors import NotFound
+from geoservice.errors import Conflict, NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
-from geoservice.vocabulary import MessageEvent
+from geoservice.vocabulary import MessageEvent, MessageState
 from geoservice.workflows.customers import lock_customer, run_locked
 
 _sql = Queries("messages")
@@ -107,6 +107,82 @@ async def add_event(
         connection, customer_id=customer_id, message_id=message_id, event=event.value, at=at, details=details or {}
     )
     return stored is not None
+
+
+# Operations -------------------------------------------------------------------------------------------------
+
+
+async def by_id(database: Database, message_id: str) -> asyncpg.Record:
+    """Give any message with its customer, for support. Raises NotFound."""
+    async with database.connection() as connection:
+        row = await _sql.by_id.row(connection, message_id=message_id)
+    if row is None:
+        raise NotFound("There is no such message.")
+    return row
+
+
+async def newest(
+    database: Database, *, state: MessageState | None, campaign_id: str | None, limit: int
+) -> list[asyncpg.Record]:
+    """List messages, newest first, of nobody by name."""
+    async with database.connection() as connection:
+        return await _sql.newest.fetch(
+            connection, state=None if state is None else state.value, campaign_id=campaign_id, limit=limit
+        )
+
+
+HER_CHOICE: Final = frozenset({"consent_withdrawn", "preferences_changed", "opted_out", "signed_out"})
+"""Why a message was cancelled by the customer herself."""
+
+_WHY_NOT: Final[dict[MessageState, str]] = {
+    MessageState.PENDING: "It waits for a sender already.",
+    MessageState.CLAIMED: "A sender has it already.",
+    MessageState.SENDING: "It is being sent.",
+    MessageState.RETRY_WAIT: "It is tried again by itself.",
+    MessageState.ACCEPTED: "The provider took it.",
+    MessageState.UNKNOWN: "The provider may have taken it: sent again, she could see it twice.",
+    MessageState.EXPIRED: "Its moment is over.",
+}
+
+
+def refuse_requeue(row: Mapping[str, Any], at: datetime) -> str | None:
+    """Why a message must not be tried again; None when it may."""
+    state = MessageState(row["state"])
+    if state in _WHY_NOT:
+        return _WHY_NOT[state]
+    if row["in_doubt"]:
+        return "An earlier try may have reached her: sent again, she could see it twice."
+    if row["failure"] in HER_CHOICE:
+        return f"The customer decided against it ({row['failure']})."
+    if row["expires_at"] <= at:
+        return _WHY_NOT[MessageState.EXPIRED]
+    return None if row["transition_id"] is not None else "What led to it is not on record any more."
+
+
+async def requeue(database: Database, message_id: str, at: datetime) -> None:
+    """Let the campaign decide again about what led to a message that certainly did not go out.
+
+    What has ended stays as it is: a new decision is taken, by every rule and under every cap of now, and a new message
+    is its result, or a silence with its reason. Raises NotFound, or Conflict with why it must not be.
+    """
+    customer_id = (await by_id(database, message_id))["customer_id"]
+
+    async def work(connection: Connection) -> None:
+        await lock_customer(connection, customer_id)
+        row = await _sql.by_id.row(connection, message_id=message_id)
+        if row is None:
+            raise NotFound("There is no such message.")
+        if (problem := refuse_requeue(row, at)) is not None:
+            raise Conflict(problem, code="not_requeueable")
+        await _sql.decide_again.run(
+            connection,
+            customer_id=customer_id,
+            transition_id=row["transition_id"],
+            campaign_id=row["campaign_id"],
+            at=at,
+        )
+
+    await run_locked(database, work)
 
 
 # The timeline -----------------------------------------------------------------------------------------------

@@ -202,3 +202,23 @@ group by state;
 
 -- name: stops
 select scope, at, actor, reason from stops order by scope;
+
+-- name: take_the_gate
+-- Waits for the begins under way; those that come later wait for us.
+select pg_advisory_xact_lock(:gate);
+
+-- name: add_stop
+insert into stops (scope, at, actor, reason) values (:scope, :at, :actor, :reason) on conflict do nothing;
+
+-- name: stop
+select scope, at, actor, reason,
+       (select count(*) from messages m
+        where m.state = 'sending' and s.scope in ('all', 'channel:' || m.channel, 'campaign:' || m.campaign_id))
+           as in_flight
+from stops s where scope = :scope;
+
+-- name: remove_stop
+delete from stops where scope = :scope;
+
+-- name: wake_senders
+select pg_notify('geoservice_outbox', '');
