@@ -53,8 +53,8 @@ async def get_message(call: Call) -> web.Response:
 
 async def post_feedback(call: Call) -> web.Response:
     """Note that a message was delivered, opened or dismissed, or what she thinks of it; each once."""
-    body = await call.body(_feedback_body)
     message_id = call.id()
+    body = await call.body(_feedback_body)
     feedback = await messages.record_feedback(
         call.services.database,
         call.customer_id,

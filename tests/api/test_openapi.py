@@ -119,6 +119,7 @@ async def known(shared) -> dict[str, str]:
         "/v1/devices": "phone",
         "/v1/customers": CUSTOMER,
         "/v1/me/messages": message["id"],
+        "/v1/messages": message["id"],
         "/v1/decisions": decision["id"],
     }
 
