@@ -19,7 +19,7 @@ from geoservice.api.jwks import PublishedKeys
 from geoservice.api.rates import RateLimit
 from geoservice.api.routing import Limits, Route, Services, expected, guarded
 from geoservice.api.schemas import UPLOAD_BODY
-from geoservice.api.server import Site
+from geoservice.api.server import Requests, Site
 from geoservice.api.traced import trace_requests
 from geoservice.clock import Clock, SteerableClock, SystemClock
 from geoservice.config import Settings
@@ -44,8 +44,12 @@ from geoservice.workflows.ingest import LANES, Ingest
 from geoservice.workflows.outbox import Outbox
 from geoservice.workflows.queue import LocalQueue
 
-DRAIN_S: Final = 20.0
-"""How long a stop waits for what is under way."""
+REQUESTS_S: Final = 8.0
+"""How long a stop waits for requests under way."""
+CUT_AFTER_S: Final = 1.0
+"""How long it then waits for each connection before it is cut."""
+DRAIN_S: Final = 15.0
+"""How long it then waits for calls to the push provider; longer than the longest of them."""
 
 _log = structlog.get_logger(__name__)
 
@@ -67,6 +71,7 @@ class App:
         self.failed = asyncio.Event()
         """Set when a background task ended with an error: the process should stop and be started again."""
         self._stopping = False
+        self._requests = Requests()
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -179,10 +184,16 @@ class App:
         for route in services.routes:
             application.router.add_route(route.method, route.path, guarded(route, services), expect_handler=expected)
         _serve_docs(application)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S, handle_signals=False)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=CUT_AFTER_S, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        await Site(runner, self.settings.host, self.settings.port, share_port=self._share_port).start()
+        settings = self.settings
+        site = Site(
+            runner, settings.host, settings.port, idle_s=settings.connection_idle_s, share_port=self._share_port
+        )
+        await site.start()
+        self._stack.push_async_callback(self._requests.finish, REQUESTS_S)
+        self._stack.push_async_callback(site.stop)
         self.address = runner.addresses[0][:2]
         _log.info("serving", url=self.url)
 
@@ -190,7 +201,7 @@ class App:
         origins = self.settings.cors_origins
         outer = [browsers.allow_origins(frozenset(origins))] if origins else []
         traced = [trace_requests] if tracing.is_on() else []
-        return [*traced, *outer, browsers.guard_pages, problems.answer_errors]
+        return [self._requests.count, *traced, *outer, browsers.guard_pages, problems.answer_errors]
 
     @property
     def url(self) -> str:

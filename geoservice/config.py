@@ -60,6 +60,7 @@ class Settings:
     rate_limit_key_per_s: int
     cors_origins: tuple[str, ...]
     clock: ClockKind
+    connection_idle_s: int
     database_pool_size: int
     ingest_queue_items: int
 
@@ -342,6 +343,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_CLOCK", "clock", "system or steerable", _one_of("system", "steerable"), "system",
         "steerable lets demos and tests move time; it is refused where real customers could be reached.",
+    ),
+    Setting(
+        "GEOSERVICE_CONNECTION_IDLE_S", "connection_idle_s", "1 to 3,600 seconds", _whole(1, 3_600), "75",
+        "How long a connection may idle, take for its headers, or leave an answer unread before it is cut; longer than "
+        "your proxy's own time, so that the proxy hangs up first.",
     ),
     Setting(
         "GEOSERVICE_DATABASE_POOL_SIZE", "database_pool_size", "2 to 1,000", _whole(2, 1_000), "10",

@@ -401,10 +401,17 @@ class ServiceProcess:
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def terminate(self) -> None:
+        """SIGTERM: it drains, and ends by itself."""
+        self._process.terminate()
+
+    def wait(self) -> int:
+        return self._process.wait(30)
+
     def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            assert self._process.wait(30) == 0, self.log.read_text()
+        if self.is_running:
+            self.terminate()
+            assert self.wait() == 0, self.log.read_text()
 
 
 def free_port() -> int:

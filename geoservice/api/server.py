@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from aiohttp import http_exceptions, web
 from aiohttp.abc import AbstractAccessLogger
 
 from geoservice.api.problems import problem
-
-IDLE_S: Final = 75.0
-"""How long a connection may take for a request line and headers, or idle between requests; then it is cut.
-
-Longer than the 60 s after which common proxies drop an idle connection, so that they do it first.
-"""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,9 +29,45 @@ class _NoAccessLog(AbstractAccessLogger):
 
 
 class Connection(web.RequestHandler):
-    """One connection; what is no HTTP is refused with a problem document that repeats nothing of it."""
+    """One connection; what is no HTTP is refused with a problem document that repeats nothing of it.
 
-    __slots__ = ()
+    One that takes its answers too slowly is cut: they would wait in memory for ever, and so would its handler.
+    """
+
+    __slots__ = ("_cut",)
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self._cut: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """More is unread than is kept in memory: from here on the clock runs."""
+        super().pause_writing()
+        self._cut_later()
+
+    def resume_writing(self) -> None:
+        """Enough was read."""
+        super().resume_writing()
+        self._cut_not()
+
+    def force_close(self) -> None:
+        """Hang up when everything was read; do not wait for that for ever."""
+        self._cut_later()
+        super().force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget it."""
+        self._cut_not()
+        super().connection_lost(exc)
+
+    def _cut_later(self) -> None:
+        if self._cut is None and self.transport is not None:
+            self._cut = self._loop.call_later(self._keepalive_timeout, self.transport.abort)
+
+    def _cut_not(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log what went wrong here; a body that cannot be unpacked was answered already."""
@@ -69,13 +101,54 @@ def _refusal(error: http_exceptions.HttpProcessingError) -> web.Response:
     return problem(HTTPStatus.BAD_REQUEST, "bad_request", "Bad request", "This is no HTTP request that can be read.")
 
 
+class Requests:
+    """The requests under way. A stop lets them finish, those included whose body is still coming.
+
+    aiohttp's own stop drops what still comes on a connection, so a body that was half there would never be whole: this
+    comes before it.
+    """
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+
+    @web.middleware
+    async def count(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Count one; while stopping, ask its sender to go elsewhere with the next one."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            response = await handler(request)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+        if self._stopping:
+            response.force_close()
+        return response
+
+    async def finish(self, timeout_s: float) -> None:
+        """Wait until none is under way, or it takes too long; call it once nobody can connect any more."""
+        self._stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+
+
 class Site(web.BaseSite):
     """Where the service listens."""
 
-    __slots__ = ("_host", "_port", "_share_port")
+    __slots__ = ("_host", "_idle_s", "_port", "_share_port")
 
-    def __init__(self, runner: web.BaseRunner, host: str, port: int, *, share_port: bool = False) -> None:
+    def __init__(
+        self, runner: web.BaseRunner, host: str, port: int, *, idle_s: float, share_port: bool = False
+    ) -> None:
         super().__init__(runner)
+        self._idle_s = idle_s
         self._host = host
         self._port = port
         self._share_port = share_port
@@ -93,7 +166,7 @@ class Site(web.BaseSite):
         assert server is not None  # noqa: S101 - a site cannot be made of a runner that was not set up
         self._server = await loop.create_server(
             lambda: Connection(
-                server, loop=loop, access_log_class=_NoAccessLog, keepalive_timeout=IDLE_S, auto_decompress=False
+                server, loop=loop, access_log_class=_NoAccessLog, keepalive_timeout=self._idle_s, auto_decompress=False
             ),
             self._host,
             self._port,

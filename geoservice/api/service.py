@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncpg
 import msgspec
+import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -80,7 +82,13 @@ async def get_metrics(call: Call) -> web.Response:
 
 async def get_openapi(call: Call) -> web.Response:
     """Give the OpenAPI 3.1 document of this service."""
-    return answer(document(call.services.routes))
+    return web.Response(body=_document(call.services.routes), content_type="application/json")
+
+
+@lru_cache(maxsize=1)
+def _document(routes: tuple[Route, ...]) -> bytes:
+    """Write it once: it takes long enough to hold up others, and anybody may ask for it."""
+    return orjson.dumps(document(routes))
 
 
 async def get_clock(call: Call) -> web.Response:

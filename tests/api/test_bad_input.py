@@ -6,10 +6,11 @@ import asyncio
 import gzip
 import io
 import os
+import socket
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -199,12 +200,9 @@ async def test_hanging_up_is_no_error(shared, capfd):
 # Slow, and many -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_head_that_never_ends_is_cut(postgres, tmp_path, monkeypatch):
+async def test_a_head_that_never_ends_is_cut(postgres, tmp_path):
     """Who sends headers a byte at a time disturbs nobody and is cut after a bounded time, 75 s unless changed."""
-    from geoservice.api import server
-
-    monkeypatch.setattr(server, "IDLE_S", 1.0)
-    async with one_service(postgres, tmp_path) as client:
+    async with one_service(postgres, tmp_path, GEOSERVICE_CONNECTION_IDLE_S="1") as client:
         slow = [asyncio.create_task(drip(client, head("GET /healthz", "X: " + "a" * 100)[:-4])) for _ in range(50)]
         await asyncio.sleep(0.3)
         await alive(client)
@@ -245,11 +243,46 @@ async def drip(client: Client, data: bytes) -> float:
 
 
 @asynccontextmanager
-async def one_service(postgres: str, folder: Path) -> AsyncIterator[Client]:
+async def one_service(postgres: str, folder: Path, **settings: str) -> AsyncIterator[Client]:
     from conftest import running
 
-    async with new_database(postgres) as url, running(environment(url, None, folder), None) as client:
+    async with new_database(postgres) as url, running(environment(url, None, folder, **settings), None) as client:
         yield client
+
+
+@pytest.mark.parametrize(("path", "times"), [("/openapi.json", 200), ("/healthz", 500)])
+async def test_who_never_reads_the_answers_is_cut(postgres, tmp_path, path, times):
+    """A connection that asks and never reads, for much or for little, is cut; nothing of it stays in memory."""
+    async with one_service(postgres, tmp_path, GEOSERVICE_CONNECTION_IDLE_S="1") as client:
+        address = client.app.address[:2]
+        deaf = []
+        for _ in range(5):
+            channel = socket.socket()
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            channel.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(channel, address)
+            with suppress(BlockingIOError):
+                channel.send(head(f"GET {path}") * times)
+            deaf.append(channel)
+        theirs = {channel.getsockname()[1] for channel in deaf}
+        assert open_connections(address[1], theirs) == len(deaf)
+        async with asyncio.timeout(15):
+            while open_connections(address[1], theirs):
+                await asyncio.sleep(0.1)
+                await alive(client)
+        for channel in deaf:
+            channel.close()
+
+
+def open_connections(port: int, of_ports: set[int]) -> int:
+    """How many connections from these ports the service has not let go of, as the kernel sees it (proc(5))."""
+    found = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ours, theirs = (int(each.rpartition(":")[2], 16) for each in fields[1:3])
+        # What the kernel still tries to deliver after the service has hung up has no inode any more.
+        found += ours == port and theirs in of_ports and fields[9] != "0"
+    return found
 
 
 async def test_idle_connections_disturb_nobody(shared):
