@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from swagger_ui.core import ApplicationDocument
 
-from geoservice.api import browsers, customer, geofences, messages, mobile, ops, problems, service
+from geoservice.api import browsers, campaigns, customer, geofences, messages, mobile, ops, problems, service
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.jwks import PublishedKeys
 from geoservice.api.rates import RateLimit
@@ -57,7 +57,8 @@ _log = structlog.get_logger(__name__)
 def all_routes(*, steerable: bool) -> tuple[Route, ...]:
     """List every route; those of the clock only where it can be steered."""
     clock = service.CLOCK_ROUTES if steerable else ()
-    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *messages.ROUTES, *ops.ROUTES, *geofences.ROUTES, *clock)
+    shop = (*ops.ROUTES, *geofences.ROUTES, *campaigns.ROUTES)
+    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *messages.ROUTES, *shop, *clock)
 
 
 class App:
@@ -118,6 +119,7 @@ class App:
         timers = Timers(database)
         timers.every(1, "settle_messages", outbox.tick)
         timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
+        timers.every(3600, "forget_hours", lambda: upkeep.forget_hours(database, self.clock))
         timers.start()
         self._stack.push_async_callback(timers.stop)
 

@@ -252,6 +252,7 @@ class StoreAnswer(Struct, omit_defaults=True):
     timezone: str
     opening_hours: str | None = None
     address: str | None = None
+    muted_until: datetime | None = None
 
 
 class StoresAnswer(Struct):
@@ -328,10 +329,34 @@ class VersionAnswer(VersionItem, omit_defaults=True, kw_only=True):
 
 
 class CampaignAnswer(CampaignSpec, frozen=True, kw_only=True):
-    """A campaign in its newest version."""
+    """A campaign in its newest version; since when it is live, and why it paused itself, if it did."""
 
     id: str
     version: int
+    live_since: datetime | None = None
+    paused_because: str | None = None
+
+
+class CampaignVersion(CampaignSpec, frozen=True, kw_only=True):
+    """A campaign as it was from ``at`` on, until its next version."""
+
+    id: str
+    version: int
+    at: datetime
+
+
+class CampaignVersionsAnswer(Struct, omit_defaults=True):
+    """Versions, newest first; ``next`` is ``before`` of the following page."""
+
+    items: list[CampaignVersion]
+    next: str | None = None
+
+
+class MuteAnswer(Struct):
+    """Until when nothing is sent about a store; null when it is not muted."""
+
+    id: str
+    muted_until: datetime | None
 
 
 class CampaignsAnswer(Struct):

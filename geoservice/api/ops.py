@@ -11,7 +11,6 @@ from aiohttp import web
 from geoservice.api import answers, schemas
 from geoservice.api.mobile import refuse_unknown_zone, take_events
 from geoservice.api.routing import Call, Route, answer
-from geoservice.decisions.campaigns import CampaignSpec, CampaignState
 from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.errors import Forbidden, NotFound
 from geoservice.vocabulary import Role
@@ -23,7 +22,6 @@ SERVER: Final = frozenset({Role.SERVER})
 READERS: Final = frozenset({Role.OPS, Role.SUPPORT, Role.OFFICER})
 
 _store_body = msgspec.json.Decoder(publishing.StoreBody)
-_campaign_body = msgspec.json.Decoder(CampaignSpec)
 _customer_body = msgspec.json.Decoder(schemas.CustomerBody)
 
 
@@ -56,40 +54,6 @@ async def get_store(call: Call) -> web.Response:
 def _write_store(store: Any) -> dict[str, Any]:
     body = {key: value for key, value in asdict(store).items() if value is not None}
     return {"id": body.pop("store_id"), **body}
-
-
-# Campaigns --------------------------------------------------------------------------------------------------
-
-
-async def put_campaign(call: Call) -> web.Response:
-    """Create a campaign or its next version; all that is wrong with it is said at once."""
-    spec = await call.body(_campaign_body)
-    return answer(await publishing.save_campaign(call.services.database, call.id(), spec, call.services.clock.now()))
-
-
-async def get_campaigns(call: Call) -> web.Response:
-    """List every campaign in its newest version."""
-    return answer({"items": await publishing.campaigns(call.services.database)})
-
-
-async def get_campaign(call: Call) -> web.Response:
-    """Give one campaign in its newest version."""
-    return answer(await publishing.campaign(call.services.database, call.id()))
-
-
-async def pause_campaign(call: Call) -> web.Response:
-    """Silence a campaign."""
-    return await _set_state(call, CampaignState.PAUSED)
-
-
-async def resume_campaign(call: Call) -> web.Response:
-    """Let a campaign speak again."""
-    return await _set_state(call, CampaignState.LIVE)
-
-
-async def _set_state(call: Call, state: CampaignState) -> web.Response:
-    services = call.services
-    return answer(await publishing.set_campaign_state(services.database, call.id(), state, services.clock.now()))
 
 
 # Customers, from the shop's servers -------------------------------------------------------------------------
@@ -175,11 +139,6 @@ ROUTES: Final = (
     Route("PUT", "/v1/stores/{id}", put_store, OPS, body=publishing.StoreBody, answer=answers.StoreAnswer),
     Route("GET", "/v1/stores", get_stores, OPS, answer=answers.StoresAnswer),
     Route("GET", "/v1/stores/{id}", get_store, OPS, answer=answers.StoreAnswer),
-    Route("PUT", "/v1/campaigns/{id}", put_campaign, OPS, body=CampaignSpec, answer=answers.CampaignAnswer),
-    Route("GET", "/v1/campaigns", get_campaigns, OPS, answer=answers.CampaignsAnswer),
-    Route("GET", "/v1/campaigns/{id}", get_campaign, OPS, answer=answers.CampaignAnswer),
-    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS, answer=answers.CampaignAnswer),
-    Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS, answer=answers.CampaignAnswer),
     Route("PUT", "/v1/customers/{id}", put_customer, SERVER, body=schemas.CustomerBody, answer=answers.CustomerAnswer),
     Route(
         "POST",

@@ -227,7 +227,7 @@ class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VersionsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """``GET /v1/geofences/versions``; ``before`` is the ``next`` of an earlier page."""
+    """``GET …/versions`` of geofences and of a campaign; ``before`` is the ``next`` of an earlier page."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 2**63 - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -23,14 +24,16 @@ from geoservice.decisions.conditions import (
     parse_condition,
     positive_interests,
 )
+from geoservice.decisions.schedule import AskAgain, Schedule, Send
 from geoservice.decisions.templates import Template, compile_template
 from geoservice.errors import ErrorDetail, Invalid
-from geoservice.vocabulary import EventType, GeofenceKind, Id, Instant, Transition, TransitionKind
+from geoservice.vocabulary import CustomerId, EventType, GeofenceKind, Id, Instant, Transition, TransitionKind
 
 if TYPE_CHECKING:  # facts.py holds campaigns, so it cannot be imported here at run time
     from geoservice.decisions.facts import GeofenceFacts
 
 DAY_S: Final = 86_400
+HOUR: Final = timedelta(hours=1)
 MAX_TITLE, MAX_BODY, MAX_URL = 200, 1_000, 1_000  # characters
 
 _RESERVED_DATA_KEYS: Final = frozenset({"from", "message_type", "message_id"})
@@ -44,7 +47,10 @@ _HTTPS_HOST = re.compile(r"https://[A-Za-z0-9.\-]+(:\d{1,5})?([/?#]|$)")
 
 
 class CampaignState(StrEnum):
-    """Whether a campaign speaks; only ``live`` ones do."""
+    """Whether a campaign speaks: ``live`` to all, ``test`` to its test customers, the others to nobody.
+
+    A paused campaign still puts on record to whom it would have spoken; a draft leaves no trace.
+    """
 
     DRAFT = "draft"
     TEST = "test"
@@ -84,13 +90,14 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 class Trigger(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which transitions start this campaign: all selectors must match; of ids and of tags any one.
 
-    ``after_s`` waits that long after an enter or an exit; for a dwell it is the time inside, which the
-    transition itself proves.
+    ``after_s`` is how long after an enter or an exit the message comes, for a dwell how long she must be inside.
+    Left out, entering a store waits for three minutes, and everything else does not.
     """
 
     on: TriggerOn
     geofence_kind: GeofenceKind | None = None
     geofence_ids: tuple[Id, ...] = ()
+    store_ids: tuple[Id, ...] = ()
     tags: tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...] = ()
     after_s: Annotated[int, Meta(ge=0, le=DAY_S)] | None = None
 
@@ -109,6 +116,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """The campaign's own limits; each replaces the retailer's default of that name.
 
     Daily caps stay as they are. ``per_customer`` counts over the campaign's life, at most the last year.
+    ``hourly_ceiling`` is for all customers together, each clock hour; with ``ramp_up_h`` it grows evenly to that
+    over so many hours after the campaign went live.
     """
 
     min_gap_s: Seconds | None = None
@@ -116,6 +125,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     per_visit: Count | None = None
     per_customer: Count | None = None
     hourly_ceiling: Count | None = None
+    ramp_up_h: Annotated[int, Meta(ge=1, le=720)] | None = None
 
 
 class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -129,7 +139,8 @@ class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     uses: tuple[str, ...] = ()
     context: dict[str, Any] = {}
     limits: Limits = Limits()
-    schedule: dict[str, Any] = {}
+    schedule: Schedule = Schedule()
+    test_customers: Annotated[tuple[CustomerId, ...], Meta(max_length=100)] = ()
     valid_from: Instant | None = None
     valid_until: Instant | None = None
     priority: Annotated[int, Meta(ge=-1_000, le=1_000)] = 0
@@ -141,6 +152,16 @@ class Audience(Struct, frozen=True, cache_hash=True):
 
     topic: str
     uses: frozenset[Use]
+
+
+class Pace(Struct, frozen=True, cache_hash=True):
+    """How long a campaign waits after which moment: campaigns of the same pace share their timing."""
+
+    on: TriggerOn
+    after_s: int | None
+    send: Send
+    days: int
+    ask_again: frozenset[AskAgain]
 
 
 class Texts(Struct, frozen=True, cache_hash=True):
@@ -161,9 +182,14 @@ class Campaign(Struct, frozen=True):
     version: int
     spec: CampaignSpec
     audience: Audience
+    pace: Pace
     condition: Condition
     interests: tuple[Interest, ...]
     texts: Texts
+    unconditional: bool
+    """Whether it is live for everybody, on every day, at any time, in any number."""
+    live_since: datetime | None = None
+    """Since when it has been live without a break, if it is."""
 
     @property
     def uses(self) -> frozenset[Use]:
@@ -178,14 +204,24 @@ class Campaign(Struct, frozen=True):
             and geofence.kind is not GeofenceKind.SENSITIVE
             and (trigger.geofence_kind is None or trigger.geofence_kind is geofence.kind)
             and (not trigger.geofence_ids or geofence.geofence_id in trigger.geofence_ids)
+            and (not trigger.store_ids or geofence.store_id in trigger.store_ids)
             and (not trigger.tags or not set(trigger.tags).isdisjoint(geofence.tags))
         )
 
-    @property
-    def wait_s(self) -> int:
-        """Seconds between the transition and the message."""
-        trigger = self.spec.trigger
-        return 0 if trigger.on is TriggerOn.DWELL else trigger.after_s or 0
+    def speaks_to(self, customer_id: str) -> bool:
+        """Whether it decides about this customer at all: drafts about nobody, tests about their test customers."""
+        state = self.spec.state
+        if state is CampaignState.TEST:
+            return customer_id in self.spec.test_customers
+        return state is not CampaignState.DRAFT
+
+    def ceiling(self, at: datetime) -> int | None:
+        """How many messages it may send in the clock hour of ``at``; None means any number."""
+        limits = self.spec.limits
+        if limits.hourly_ceiling is None or limits.ramp_up_h is None or self.live_since is None:
+            return limits.hourly_ceiling
+        step = min(max((at - self.live_since) // HOUR + 1, 1), limits.ramp_up_h)
+        return -(-limits.hourly_ceiling * step // limits.ramp_up_h)  # rounded up: a ceiling above 0 lets one through
 
     @property
     def event_window_s(self) -> int:
@@ -211,7 +247,9 @@ _TRANSITION: Final[dict[TriggerOn, TransitionKind]] = {
 }
 
 
-def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Campaign:
+def compile_campaign(
+    campaign_id: str, version: int, spec: CampaignSpec, live_since: datetime | None = None
+) -> Campaign:
     """Check the body and make it ready; raises Invalid with every problem that it has."""
     condition, interest_paths, problems = parse_condition(spec.context)
     readable = not problems
@@ -219,10 +257,11 @@ def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Camp
     problems += _trigger_problems(spec)
     problems += _uses_problems(spec, interest_paths)
     problems += _link_problems(spec.content)
-    if spec.schedule not in ({}, {"send": "now"}):
-        problems.append(ErrorDetail("schedule", "not_supported", 'only {} and {"send": "now"} are available'))
-    if spec.limits.hourly_ceiling is not None:
-        problems.append(ErrorDetail("limits.hourly_ceiling", "not_supported", "not available yet"))
+    problems += _schedule_problems(spec)
+    if spec.limits.ramp_up_h is not None and spec.limits.hourly_ceiling is None:
+        problems.append(ErrorDetail("limits.ramp_up_h", "needs_ceiling", "there is no hourly_ceiling to grow to"))
+    if spec.state is CampaignState.TEST and not spec.test_customers:
+        problems.append(ErrorDetail("test_customers", "empty", "a campaign in test speaks to these customers only"))
     if spec.valid_from and spec.valid_until and spec.valid_from >= spec.valid_until:
         problems.append(ErrorDetail("valid_until", "order", "must be later than valid_from"))
 
@@ -241,9 +280,20 @@ def compile_campaign(campaign_id: str, version: int, spec: CampaignSpec) -> Camp
         version=version,
         spec=spec,
         audience=Audience(spec.topic, frozenset(map(Use, spec.uses))),
+        pace=Pace(
+            spec.trigger.on,
+            spec.trigger.after_s,
+            spec.schedule.send,
+            spec.schedule.days or 0,
+            frozenset(spec.schedule.ask_again),
+        ),
         condition=condition,
         interests=tuple(interests(condition)),
         texts=_texts(spec.content, templates),
+        unconditional=spec.state is CampaignState.LIVE
+        and (spec.valid_from, spec.valid_until, spec.limits.hourly_ceiling) == (None, None, None)
+        and not (spec.schedule.weekdays or spec.schedule.dates),
+        live_since=live_since,
     )
 
 
@@ -286,6 +336,19 @@ def _trigger_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
         yield ErrorDetail("trigger.geofence_kind", "sensitive", "sensitive places never start a message")
     if spec.trigger.after_s and spec.trigger.on is TriggerOn.CROSSED:
         yield ErrorDetail("trigger.after_s", "not_supported", "someone who only crossed is gone: use enter or exit")
+
+
+def _schedule_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
+    schedule, trigger = spec.schedule, spec.trigger
+    if (schedule.send is Send.DAYS_LATER) is not (schedule.days is not None):
+        yield ErrorDetail("schedule.days", "days", "comes with days_later, and only with it")
+    if schedule.send is not Send.NOW and trigger.after_s is not None and trigger.on is not TriggerOn.DWELL:
+        yield ErrorDetail("trigger.after_s", "two_waits", f"the schedule says {schedule.send} already")
+    if schedule.send is Send.LATER_TODAY and Use.BROWSE not in spec.uses:
+        rule = f"her usual hour is read from what she did in the app, so uses must declare {Use.BROWSE}"
+        yield ErrorDetail("schedule.send", "undeclared_use", rule)
+    if schedule.ask_again and schedule.send is Send.NOW and trigger.after_s == 0:
+        yield ErrorDetail("schedule.ask_again", "no_wait", "nothing is asked again when nothing waits")
 
 
 def _uses_problems(spec: CampaignSpec, paths: list[tuple[str, Interest]]) -> Iterator[ErrorDetail]:

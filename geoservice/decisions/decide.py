@@ -4,13 +4,16 @@
 
 Every listening campaign gets one decision with every check on record, passed ones too. The first refusal in
 the order of the gates is its reason. Of those that pass, one is sent and the others are outranked.
+
+A campaign whose moment comes later is deferred: what has to hold at the trigger is checked now, what has to hold when
+the message goes out is checked when it is due, and most of it twice.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
@@ -18,7 +21,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from geoservice.decisions.campaigns import Audience, Campaign, CampaignState, TriggerOn
+from geoservice.decisions.brakes import campaign_check
+from geoservice.decisions.campaigns import Audience, Campaign, Pace, TriggerOn
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check, sensitive_check
@@ -26,9 +30,11 @@ from geoservice.decisions.context import Evidence, Match, Timeline
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
 from geoservice.decisions.message import Payload, Values, interest_values, place_values, render_check
-from geoservice.decisions.moment import OPEN_FOR, already_served_check, latest_at, moment_check, store_state
+from geoservice.decisions.moment import OPEN_FOR, already_served_check, moment_check, store_state
 from geoservice.decisions.quiet_hours import next_quiet_start, quiet_hours_check
 from geoservice.decisions.reasons import Gate, Reason
+from geoservice.decisions.schedule import AskAgain
+from geoservice.decisions.timing import Timing, timing
 from geoservice.decisions.why import Why, explain
 
 __all__ = ["Check", "Decision", "Outcome", "decide"]
@@ -46,7 +52,7 @@ class Decision(Struct, frozen=True, gc=False):
     """What one campaign does about one transition, and every check that led there.
 
     ``payload``, ``why`` and ``expires_at`` come with a send, ``until`` with a defer, ``reason`` with all but
-    a send.
+    a send. ``rank`` is that of a send among all messages that could go to her now: the highest is best.
     """
 
     campaign_id: str
@@ -58,16 +64,21 @@ class Decision(Struct, frozen=True, gc=False):
     why: Why | None = None
     expires_at: datetime | None = None
     until: datetime | None = None
+    rank: Rank | None = None
+    until_left: bool = False
+    """Whether the message is about being there, and ends when she leaves."""
+
+
+Rank = tuple[int, int, datetime]
+"""Priority, strength of the evidence, its freshness."""
 
 
 def decide(facts: Facts, at: datetime) -> list[Decision]:
     """One decision for each campaign that listens, by campaign id; at most one of them sends."""
     at = at.astimezone(UTC)
-    transition, geofence = facts.transition, facts.geofence
-    listening = [campaign for campaign in facts.campaigns if campaign.listens_to(transition, geofence)]
+    listening = sorted(_concerned(facts), key=attrgetter("campaign_id"))
     if not listening:
         return []
-    listening.sort(key=attrgetter("campaign_id"))
     try:
         moment = _Moment(facts, at)
     except Exception as error:  # noqa: BLE001  a failure is silent towards the customer, and on record
@@ -76,6 +87,12 @@ def decide(facts: Facts, at: datetime) -> list[Decision]:
     winner = _choose(moment, [verdict for verdict in verdicts if verdict.decision is None])
     outranked = check(Gate.CHOICE, [Reason.OUTRANKED], {"winner": winner})
     return [verdict.decision or _outranked(verdict, outranked) for verdict in verdicts]
+
+
+def _concerned(facts: Facts) -> list[Campaign]:
+    """Campaigns that listen, or that have waited since they did, whatever has become of them."""
+    transition, geofence, waited = facts.transition, facts.geofence, facts.waited
+    return [each for each in facts.campaigns if each.campaign_id in waited or each.listens_to(transition, geofence)]
 
 
 # What the campaigns of one decision share ---------------------------------------------------------------------
@@ -108,7 +125,8 @@ class _Moment:
         self._place = place_values(facts)
         self._permissions: dict[Audience, tuple[Check, Check]] = {}
         self._grounds: dict[Condition, _Grounds] = {}
-        self._moments: dict[tuple[datetime, int], Check] = {}
+        self._timings: dict[tuple[Pace, datetime | None], Timing] = {}
+        self._moments: dict[tuple[Pace, datetime | None, int], Check] = {}
         self._values: dict[int, Values] = {}
 
     def permission(self, audience: Audience) -> tuple[Check, Check]:
@@ -138,17 +156,26 @@ class _Moment:
             )
         return found
 
-    def moment(self, campaign: Campaign) -> Check:
+    def timing(self, campaign: Campaign) -> Timing:
+        """When this campaign speaks about this trigger."""
+        key = campaign.pace, self.facts.waited.get(campaign.campaign_id)
+        found = self._timings.get(key)
+        if found is None:
+            found = self._timings[key] = timing(key[0], self.facts, self.zone, key[1])
+        return found
+
+    def moment(self, campaign: Campaign, when: Timing) -> Check:
         """Check 7."""
         facts = self.facts
         own = campaign.spec.limits.per_visit
         per_visit = facts.retailer.per_visit if own is None else own
         if facts.visit_id is not None and self.usage.has_had(campaign.campaign_id, facts.visit_id):
             per_visit = 0  # other campaigns may still speak on this visit, this one has
-        key = latest_at(campaign, facts.transition.at), per_visit
+        key = campaign.pace, facts.waited.get(campaign.campaign_id), per_visit
         found = self._moments.get(key)
         if found is None:
-            found = self._moments[key] = moment_check(facts, *key, self.usage)
+            asked = not facts.waited or AskAgain.MOMENT in campaign.pace.ask_again
+            found = self._moments[key] = moment_check(facts, when, per_visit, self.usage, fast_matters=asked)
         return found
 
     def values(self, match: Match | None) -> Values:
@@ -171,62 +198,54 @@ class _Verdict(Struct, gc=False):
     decision: Decision | None = None
     grounds: _Grounds | None = None
     payload: Payload | None = None
+    timing: Timing | None = None
 
 
 def _judged(moment: _Moment, campaign: Campaign) -> _Verdict:
     checks: list[Check] = []
     try:
-        grounds, payload = _run_checks(moment, campaign, checks)
+        when = moment.timing(campaign)
+        waits = when.due_at is not None and moment.at < when.due_at
+        grounds = _check_grounds(moment, campaign, when, checks)
+        payload = None if waits else _check_message(moment, campaign, grounds, checks)
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
         return _Verdict(campaign, checks, _broken(campaign, checks, error))
     for each in checks:
         if each.reason is not None:
             return _Verdict(campaign, checks, _decision(campaign, Outcome.SUPPRESS, each.reason, checks))
-    until = moment.facts.transition.at + timedelta(seconds=campaign.wait_s)
-    if moment.at < until:
-        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=until)
+    if waits:
+        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=when.due_at)
         return _Verdict(campaign, checks, deferred)
-    return _Verdict(campaign, checks, None, grounds, payload)
+    return _Verdict(campaign, checks, None, grounds, payload, when)
 
 
-def _run_checks(moment: _Moment, campaign: Campaign, checks: list[Check]) -> tuple[_Grounds, Payload | None]:
-    """Run every gate, in order, whatever the ones before said; ``checks`` grows as they come."""
-    checks.append(campaign_check(campaign, moment.at))
+def _check_grounds(moment: _Moment, campaign: Campaign, when: Timing, checks: list[Check]) -> _Grounds:
+    """Run gates 0 to 7, in order, whatever the ones before said; ``checks`` grows as they come."""
+    checks.append(campaign_check(campaign, moment.facts, when, moment.zone, moment.at))
     checks.extend(moment.permission(campaign.audience))
     grounds = moment.grounds(campaign)
     checks.append(grounds.sensitive)
     checks.append(grounds.context)
     checks.append(grounds.already_served)
-    checks.append(moment.store.check)
-    checks.append(moment.moment(campaign))
+    asked = not moment.facts.waited or AskAgain.STORE in campaign.pace.ask_again
+    checks.append(moment.store.check if asked else moment.store.when_due)
+    checks.append(moment.moment(campaign, when))
+    return grounds
+
+
+def _check_message(moment: _Moment, campaign: Campaign, grounds: _Grounds, checks: list[Check]) -> Payload | None:
+    """Run gates 8 to 10: they look at the moment in which the message would go out."""
     checks.append(moment.quiet_hours)
     checks.append(limits_check(campaign, moment.facts.retailer, moment.usage))
     if not grounds.evidence.holds:  # there is nothing to fill the template with, and one refusal says so
         checks.append(_NOT_RENDERED)
-        return grounds, None
+        return None
     render, payload = render_check(campaign.texts, moment.values(grounds.evidence.strongest))
     checks.append(render)
-    return grounds, payload
+    return payload
 
 
 _NOT_RENDERED: Final = check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})
-
-
-def campaign_check(campaign: Campaign, at: datetime) -> Check:
-    """The campaign is live, and valid now: ``valid_from`` is included, ``valid_until`` is not."""
-    spec = campaign.spec
-    if spec.state is CampaignState.LIVE and spec.valid_from is None and spec.valid_until is None:
-        return _ALWAYS_LIVE
-    refusals: list[Reason] = []
-    if spec.state is not CampaignState.LIVE:
-        refusals.append(Reason.CAMPAIGN_NOT_LIVE)
-    if (spec.valid_from and at < spec.valid_from) or (spec.valid_until and at >= spec.valid_until):
-        refusals.append(Reason.CAMPAIGN_NOT_VALID_NOW)
-    used = {"state": spec.state.value, "valid_from": spec.valid_from, "valid_until": spec.valid_until}
-    return check(Gate.CAMPAIGN, refusals, used)
-
-
-_ALWAYS_LIVE: Final = check(Gate.CAMPAIGN, [], {"state": CampaignState.LIVE.value})
 
 
 def context_check(evidence: Evidence) -> Check:
@@ -262,14 +281,15 @@ def _choose(moment: _Moment, contenders: list[_Verdict]) -> str | None:
     return None
 
 
-def _rank(verdict: _Verdict) -> tuple[int, tuple[int, datetime]]:
+def _rank(verdict: _Verdict) -> Rank:
     """Priority, then strength of the evidence, then its freshness: the highest wins."""
     assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
-    return verdict.campaign.spec.priority, verdict.grounds.rank
+    return (verdict.campaign.spec.priority, *verdict.grounds.rank)
 
 
 def _send(moment: _Moment, verdict: _Verdict) -> Decision:
     assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
+    assert verdict.timing is not None  # noqa: S101
     campaign = verdict.campaign
     why = explain(moment.facts, campaign, verdict.grounds.evidence, moment.zone, moment.at)
     chosen = check(Gate.CHOICE, [], {"winner": campaign.campaign_id})
@@ -280,20 +300,22 @@ def _send(moment: _Moment, verdict: _Verdict) -> Decision:
         [*verdict.checks, chosen],
         payload=verdict.payload,
         why=why,
-        expires_at=_expires_at(moment, campaign),
+        expires_at=_expires_at(moment, campaign, verdict.timing),
+        rank=_rank(verdict),
+        until_left=verdict.timing.bound and campaign.pace.on is not TriggerOn.CROSSED,
     )
 
 
-def _expires_at(moment: _Moment, campaign: Campaign) -> datetime:
+def _expires_at(moment: _Moment, campaign: Campaign, when: Timing) -> datetime:
     """The end of the moment, or of what made it right: quiet hours, closing time, the campaign's end."""
     facts, zone, at = moment.facts, moment.zone, moment.at
     ends = [
-        latest_at(campaign, facts.transition.at),
+        when.ends_at,
         next_quiet_start(facts.preferences.quiet_hours, zone, at),
         next_quiet_start(facts.retailer.quiet_hours, zone, at),
         campaign.spec.valid_until,
     ]
-    if campaign.spec.trigger.on is not TriggerOn.EXIT and moment.store.closes_at is not None:
+    if when.bound and moment.store.closes_at is not None:
         ends.append(moment.store.closes_at - OPEN_FOR)
     return min([end for end in ends if end is not None])
 

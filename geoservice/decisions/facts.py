@@ -66,6 +66,7 @@ class CustomerFacts(Struct, frozen=True):
 
     timezone: str
     """IANA zone in force: preferences, else customer, else device, else store."""
+    customer_id: str = ""
     locale: str | None = None
     birth_year: int | None = None
     os_permission: OsPermission = OsPermission.UNKNOWN
@@ -81,6 +82,8 @@ class StoreFacts(Struct, frozen=True):
     timezone: str
     opening_hours: str | None = None
     """OSM opening_hours syntax; None when not on record."""
+    muted_until: datetime | None = None
+    """Until when the people of the store want no message sent about it."""
 
 
 class GeofenceFacts(Struct, frozen=True):
@@ -90,6 +93,9 @@ class GeofenceFacts(Struct, frozen=True):
     name: str
     kind: GeofenceKind
     tags: tuple[str, ...] = ()
+    store_id: str | None = None
+    dwell_s: int | None = None
+    """After how long inside a dwell is found."""
 
 
 class ContextEvent(Struct, frozen=True):
@@ -138,7 +144,13 @@ class Facts(Struct, frozen=True):
     campaigns: tuple[Campaign, ...]
     """The campaigns that listen to this transition."""
     retailer: RetailerDefaults = RetailerDefaults()
+    waited: Mapping[str, datetime] = {}
+    """Campaigns that have waited since the transition, each with the instant at which it was due."""
     still_there: bool = True
     """For a message that waited: whether the device is still inside the geofence."""
     fast_at: datetime | None = None
     """When the device was last seen faster than walking or cycling allows (7 m/s)."""
+    doings: tuple[datetime, ...] = ()
+    """When she did anything in the app or the shop in the last weeks; only if a campaign asks for her usual hour."""
+    sent_this_hour: Mapping[str, int] = {}
+    """Messages of campaigns with an hourly ceiling in this clock hour, to all customers."""

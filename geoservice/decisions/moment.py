@@ -10,16 +10,14 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 from opening_hours import OpeningHours
 
-from geoservice.decisions.campaigns import Campaign, TriggerOn
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.context import Evidence
 from geoservice.decisions.facts import Facts, StoreFacts
 from geoservice.decisions.limits import Usage
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.vocabulary import TransitionKind
+from geoservice.decisions.timing import Timing
 
 OPEN_FOR: Final = timedelta(minutes=15)
-FRESH_FOR: Final = timedelta(minutes=10)
 DRIVING_MPS: Final = 7.0
 DRIVING_MEMORY: Final = timedelta(seconds=180)
 _ZULU: Final = ZoneInfo("UTC")  # opening_hours knows zones by name only
@@ -33,30 +31,39 @@ def already_served_check(evidence: Evidence) -> Check:
 
 
 class StoreState(Struct, frozen=True):
-    """Check 6 and, when known, the instant at which the store closes."""
+    """Check 6 at the trigger and for a message that has waited since, and when the store closes, if that is known."""
 
     check: Check
+    when_due: Check
     closes_at: datetime | None = None
 
 
 def store_state(store: StoreFacts | None, at: datetime) -> StoreState:
-    """Check 6: the store is open now and for the next 15 minutes; no hours on record passes and says so."""
+    """Check 6: the store is not muted, open now and for the next 15 minutes.
+
+    No opening hours on record passes and says so. For a message that has waited the store was open at the trigger, so
+    only its mute is asked again.
+    """
     if store is None:
-        return StoreState(check(Gate.STORE, [], {"store": "not on record"}))
-    used: dict[str, Any] = {
-        "store_id": store.store_id,
-        "opening_hours": store.opening_hours or "not on record",
-    }
-    if not store.opening_hours:
-        return StoreState(check(Gate.STORE, [], used))
-    minute = at.astimezone(_ZULU).replace(second=0, microsecond=0)
-    is_open, closes_at = _open_until(store.opening_hours, store.timezone, minute)
-    if not is_open:
-        return StoreState(check(Gate.STORE, [Reason.STORE_CLOSED], used))
-    used["closes_at"] = closes_at or "not within sight"
-    if closes_at is not None and closes_at <= at + OPEN_FOR:
-        return StoreState(check(Gate.STORE, [Reason.STORE_CLOSING], used), closes_at)
-    return StoreState(check(Gate.STORE, [], used), closes_at)
+        nowhere = check(Gate.STORE, [], {"store": "not on record"})
+        return StoreState(nowhere, nowhere)
+    refusals = [Reason.STORE_MUTED] if store.muted_until is not None and at < store.muted_until else []
+    used: dict[str, Any] = {"store_id": store.store_id}
+    if refusals:
+        used["muted_until"] = store.muted_until
+    when_due = check(Gate.STORE, refusals, {**used, "opening_hours": "held at the trigger"})
+    used["opening_hours"] = store.opening_hours or "not on record"
+    closes_at = None
+    if store.opening_hours:
+        minute = at.astimezone(_ZULU).replace(second=0, microsecond=0)
+        is_open, closes_at = _open_until(store.opening_hours, store.timezone, minute)
+        used["closes_at"] = closes_at or "not within sight"
+        if not is_open:
+            refusals = [*refusals, Reason.STORE_CLOSED]
+            used["closes_at"] = "is closed"
+        elif closes_at is not None and closes_at <= at + OPEN_FOR:
+            refusals = [*refusals, Reason.STORE_CLOSING]
+    return StoreState(check(Gate.STORE, refusals, used), when_due, closes_at)
 
 
 @lru_cache(maxsize=4_096)
@@ -80,27 +87,37 @@ def _closing(hours: OpeningHours, at: datetime) -> datetime | None:
     return None if change is None else change.astimezone(UTC)
 
 
-def moment_check(facts: Facts, ends_at: datetime, per_visit: int, usage: Usage) -> Check:
-    """Check 7: fresh (before ``ends_at``), on foot, on a visit with fewer than ``per_visit`` messages."""
-    transition = facts.transition
+def moment_check(facts: Facts, timing: Timing, per_visit: int, usage: Usage, *, fast_matters: bool) -> Check:
+    """Check 7: fresh, on foot, in time, on a visit with fewer than ``per_visit`` messages.
+
+    Of a message that has waited, freshness held at the trigger. Whether she is driving is asked again when
+    ``fast_matters``.
+    """
+    transition, waited = facts.transition, bool(facts.waited)
     used: dict[str, Any] = {
         "transition": transition.kind.value,
         "at": transition.at,
         "late": transition.late,
         "initial": transition.initial,
-        "still_there": facts.still_there,
         "speed_mps": transition.speed_mps,
         "fast_at": facts.fast_at,
         "visit_id": facts.visit_id or "no visit",
     }
     refusals: list[Reason] = []
-    if transition.late or usage.at >= ends_at:
-        refusals.append(Reason.TRANSITION_LATE)
-    if transition.initial:
-        refusals.append(Reason.INITIAL_PRESENCE)
-    if not facts.still_there and transition.kind is not TransitionKind.EXIT:
-        refusals.append(Reason.LEFT_MEANWHILE)
-    if _driving(facts):
+    if waited:
+        used |= {"due_at": timing.due_at, "still_there": facts.still_there}
+        if usage.at >= timing.late_at:
+            refusals.append(Reason.DEFERRED_TOO_LATE)
+        if timing.bound and not facts.still_there:
+            refusals.append(Reason.LEFT_MEANWHILE)
+    else:
+        if transition.late or usage.at >= timing.late_at:
+            refusals.append(Reason.TRANSITION_LATE)
+        if transition.initial:
+            refusals.append(Reason.INITIAL_PRESENCE)
+        if timing.due_at is None:
+            refusals.append(Reason.NO_LATER_HOUR)
+    if fast_matters and _driving(facts, usage.at if waited else transition.at):
         refusals.append(Reason.DRIVING)
     if facts.visit_id is not None:
         used["visit_messages"] = usage.of_visit(facts.visit_id)
@@ -109,14 +126,8 @@ def moment_check(facts: Facts, ends_at: datetime, per_visit: int, usage: Usage) 
     return check(Gate.MOMENT, refusals, used)
 
 
-def latest_at(campaign: Campaign, transition_at: datetime) -> datetime:
-    """When the moment is over: 10 minutes after an enter, dwell or crossing, 23 hours after an exit."""
-    lasts = timedelta(hours=23) if campaign.spec.trigger.on is TriggerOn.EXIT else FRESH_FOR
-    return transition_at + timedelta(seconds=campaign.wait_s) + lasts
-
-
-def _driving(facts: Facts) -> bool:
+def _driving(facts: Facts, at: datetime) -> bool:
     speed_mps, fast_at = facts.transition.speed_mps, facts.fast_at
-    if speed_mps is not None and speed_mps > DRIVING_MPS:
+    if speed_mps is not None and speed_mps > DRIVING_MPS and at < facts.transition.at + DRIVING_MEMORY:
         return True
-    return fast_at is not None and fast_at >= facts.transition.at - DRIVING_MEMORY
+    return fast_at is not None and fast_at >= at - DRIVING_MEMORY

@@ -7,15 +7,15 @@ shows.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.facts import Facts, QuietHours
 from geoservice.decisions.reasons import Gate, Reason
+from geoservice.decisions.wall_clock import clock_change, showings
 
-_SECOND = timedelta(seconds=1)
 _HORIZON = timedelta(hours=50)  # the longest local day has 25 hours; a start comes at most a day later
 
 
@@ -43,35 +43,11 @@ def next_quiet_start(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> 
 def _next_start(hours: QuietHours, zone: ZoneInfo, at: datetime) -> datetime | None:
     """The same for every instant of a minute: hours begin on full minutes, and so do changes of the clock."""
     # Quiet begins when the clock shows the start, or jumps over it or back into the quiet hours.
-    candidates = [*_showings(hours.start, zone, at), *_clock_change(zone, at)]
-    return min((c for c in candidates if c > at and is_quiet(hours, zone, c)), default=None)
-
-
-def _showings(local: time, zone: ZoneInfo, at: datetime) -> list[datetime]:
-    """The instants of the next days at which the clock shows this time: none, one or two a day."""
     today = at.astimezone(zone).date()
-    wanted = [
-        datetime.combine(today + timedelta(days=days), local, zone).replace(fold=fold)
-        for days in (0, 1, 2)
-        for fold in (0, 1)
-    ]
-    instants = [each.astimezone(UTC) for each in wanted]
-    return [instant for instant in instants if instant.astimezone(zone).time() == local]
-
-
-def _clock_change(zone: ZoneInfo, at: datetime) -> list[datetime]:
-    """The instant within the horizon at which the zone's offset changes, if it does."""
-    low, high = at.astimezone(UTC), at.astimezone(UTC) + _HORIZON
-    before = low.astimezone(zone).utcoffset()
-    if high.astimezone(zone).utcoffset() == before:
-        return []
-    while high - low > _SECOND:
-        middle = low + (high - low) / 2
-        if middle.astimezone(zone).utcoffset() == before:
-            low = middle
-        else:
-            high = middle
-    return [high.replace(microsecond=0)]
+    candidates = [each for days in (0, 1, 2) for each in showings(hours.start, today + timedelta(days), zone)]
+    if (change := clock_change(zone, at, _HORIZON)) is not None:
+        candidates.append(change)
+    return min((c for c in candidates if c > at and is_quiet(hours, zone, c)), default=None)
 
 
 def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:

@@ -33,7 +33,11 @@ class Reason(StrEnum):
     """Why nothing was said."""
 
     CAMPAIGN_NOT_LIVE = "campaign_not_live"
+    NOT_A_TEST_CUSTOMER = "not_a_test_customer"
+    CAMPAIGN_CHANGED = "campaign_changed"
     CAMPAIGN_NOT_VALID_NOW = "campaign_not_valid_now"
+    NOT_ON_THIS_DAY = "not_on_this_day"
+    CAMPAIGN_CEILING = "campaign_ceiling"
     NO_LOCATION_CONSENT = "no_location_consent"
     OS_LOCATION_DENIED = "os_location_denied"
     NO_PUSH_CONSENT = "no_push_consent"
@@ -47,6 +51,7 @@ class Reason(StrEnum):
     SENSITIVE_CATEGORY = "sensitive_category"
     CONTEXT_NOT_MET = "context_not_met"
     ALREADY_PURCHASED = "already_purchased"
+    STORE_MUTED = "store_muted"
     STORE_CLOSED = "store_closed"
     STORE_CLOSING = "store_closing"
     TRANSITION_LATE = "transition_late"
@@ -54,6 +59,8 @@ class Reason(StrEnum):
     DRIVING = "driving"
     VISIT_ALREADY_SERVED = "visit_already_served"
     WAITING_FOR_DELAY = "waiting_for_delay"
+    NO_LATER_HOUR = "no_later_hour"
+    DEFERRED_TOO_LATE = "deferred_too_late"
     LEFT_MEANWHILE = "left_meanwhile"
     QUIET_HOURS_CUSTOMER = "quiet_hours_customer"
     QUIET_HOURS_RETAILER = "quiet_hours_retailer"
@@ -80,15 +87,39 @@ class ReasonText(Struct, frozen=True):
 REASONS: Final[dict[Reason, ReasonText]] = {
     Reason.CAMPAIGN_NOT_LIVE: ReasonText(
         Gate.CAMPAIGN,
-        "The campaign is a draft, in test or paused.",
+        "The campaign is paused, or was withdrawn while the message waited.",
         "This message is not being sent to anyone at the moment.",
-        "Only campaigns in state `live` send; set the state or resume the campaign.",
+        "Resume it to go on; to leave no more records, put it away as a `draft`.",
+    ),
+    Reason.NOT_A_TEST_CUSTOMER: ReasonText(
+        Gate.CAMPAIGN,
+        "The campaign went back into test while the message waited, and the customer is not one of its test customers.",
+        "This message is not being sent to anyone at the moment.",
+        "In state `test` only the `test_customers` get messages; about all others nothing is even recorded.",
+    ),
+    Reason.CAMPAIGN_CHANGED: ReasonText(
+        Gate.CAMPAIGN,
+        "The campaign's trigger was changed while the message waited, and does not fit any more.",
+        "This message is not being sent any more.",
+        "A message that waits is decided with the campaign as it is when it is due.",
     ),
     Reason.CAMPAIGN_NOT_VALID_NOW: ReasonText(
         Gate.CAMPAIGN,
         "The campaign's validity has not begun or is over.",
         "This offer was not valid at that time.",
-        "`valid_from` is included, `valid_until` is not.",
+        "`valid_from` is included, `valid_until` is not; a message that waits must be due before it.",
+    ),
+    Reason.NOT_ON_THIS_DAY: ReasonText(
+        Gate.CAMPAIGN,
+        "The campaign does not speak on this day.",
+        "This message is not sent on that day.",
+        "The schedule's `weekdays` and `dates` are her local days; a message that waits counts when it is due.",
+    ),
+    Reason.CAMPAIGN_CEILING: ReasonText(
+        Gate.CAMPAIGN,
+        "The campaign has sent as many messages in this clock hour as its ceiling allows.",
+        "This message was not sent to more people at that time.",
+        "`hourly_ceiling` counts what was reserved for all customers together; with `ramp_up_h` it grows to that.",
     ),
     Reason.NO_LOCATION_CONSENT: ReasonText(
         Gate.CONSENT,
@@ -169,6 +200,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "You have already bought something like this.",
         "A purchase at or after the first look ends an interest, unless it says `not_purchased: false`.",
     ),
+    Reason.STORE_MUTED: ReasonText(
+        Gate.STORE,
+        "The store has asked for silence today.",
+        "The store sent no messages on that day.",
+        "`POST /v1/stores/{id}/mute` holds until the store's local midnight, or until it is taken back.",
+    ),
     Reason.STORE_CLOSED: ReasonText(
         Gate.STORE,
         "The store is closed.",
@@ -185,7 +222,8 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         Gate.MOMENT,
         "The phone reported the moment too late to act on.",
         "The moment had passed before we heard of it.",
-        "A transition marked `late`, or an enter, dwell or crossing older than 10 minutes, sends nothing.",
+        "A transition marked `late` sends nothing, nor one decided more than 10 minutes after its moment "
+        "(2 hours after an exit).",
     ),
     Reason.INITIAL_PRESENCE: ReasonText(
         Gate.MOMENT,
@@ -209,13 +247,26 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         Gate.MOMENT,
         "The campaign waits for its delay; all checks run again then.",
         "We are waiting for a better moment.",
-        "The trigger's `after_s` has not passed: the decision is `defer`, never a message.",
+        "`after_s` or the schedule names a later moment, or 3 minutes in a store: the decision is `defer`.",
+    ),
+    Reason.NO_LATER_HOUR: ReasonText(
+        Gate.MOMENT,
+        "The day has no hour left in which the customer is usually active.",
+        "It was too late in the day.",
+        "`later_today` takes the usual hour among those left, or 18:00 when her habits are not known.",
+    ),
+    Reason.DEFERRED_TOO_LATE: ReasonText(
+        Gate.MOMENT,
+        "The message was due too long ago: it has expired.",
+        "The right moment for it had passed.",
+        "From 10 minutes after it was due, or 2 hours when it is not about being there: downtime makes no burst.",
     ),
     Reason.LEFT_MEANWHILE: ReasonText(
         Gate.MOMENT,
         "The customer left before the campaign's delay was over.",
         "You had left before the message was due.",
-        "A delayed message about being there needs the phone to be there still; one after an exit does not.",
+        "A message a while after coming in needs her to be there still; one after an exit, later today or days later "
+        "does not.",
     ),
     Reason.QUIET_HOURS_CUSTOMER: ReasonText(
         Gate.QUIET_HOURS,

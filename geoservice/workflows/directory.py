@@ -14,8 +14,9 @@ import shapely
 import structlog
 
 from geoservice.clock import Clock
-from geoservice.decisions.campaigns import Campaign, CampaignSpec, CampaignState, compile_campaign
+from geoservice.decisions.campaigns import Campaign, CampaignSpec, compile_campaign
 from geoservice.decisions.facts import GeofenceFacts, RetailerDefaults, StoreFacts
+from geoservice.decisions.listening import Listeners
 from geoservice.errors import GeoserviceError
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.geofence import Geofence
@@ -42,11 +43,12 @@ class Store:
     timezone: str
     opening_hours: str | None = None
     address: str | None = None
+    muted_until: datetime | None = None
 
     @property
     def facts(self) -> StoreFacts:
         """The part that decisions may know."""
-        return StoreFacts(self.store_id, self.name, self.timezone, self.opening_hours)
+        return StoreFacts(self.store_id, self.name, self.timezone, self.opening_hours, self.muted_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +59,17 @@ class Snapshot:
     stores: Mapping[str, Store] = field(default_factory=dict)
     campaigns: Mapping[str, Campaign] = field(default_factory=dict)
     retailer: RetailerDefaults = field(default_factory=RetailerDefaults)
+    listeners: Listeners = field(default_factory=lambda: Listeners({}))
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
     def fence(self, geofence_id: str) -> Geofence | None:
         """Look a geofence up; None when it has been removed meanwhile."""
         index = self.catalogue.index_of.get(geofence_id)
         return None if index is None else self.catalogue.fences[index]
 
-    def listening(self, transition: Transition, geofence: GeofenceFacts) -> tuple[Campaign, ...]:
-        """List the live campaigns that want to know of this transition."""
-        return tuple(
-            campaign
-            for campaign in self.campaigns.values()
-            if campaign.spec.state is CampaignState.LIVE and campaign.listens_to(transition, geofence)
-        )
+    def listening(self, transition: Transition, fence: Geofence, customer_id: str) -> tuple[Campaign, ...]:
+        """List the campaigns that want to know of this customer's transition."""
+        return tuple(each for each in self.listeners.of(transition, as_fact(fence)) if each.speaks_to(customer_id))
 
 
 class Directory:
@@ -96,6 +96,7 @@ class Directory:
             if stale:
                 self.snapshot = await self._load(connection, stale)
                 self._revisions.update(stale)
+                self.snapshot = replace(self.snapshot, revisions=dict(self._revisions))
             elif self._in_force_until is not None and self._in_force_until <= self._clock.now():
                 version = self._revisions["geofences"]
                 self.snapshot = replace(self.snapshot, catalogue=await self._build(version))
@@ -109,7 +110,7 @@ class Directory:
             self._fences = await self._load_fences(connection, stale["geofences"])
             snapshot = replace(snapshot, catalogue=await self._build(stale["geofences"]))
         if "campaigns" in stale:
-            snapshot = replace(snapshot, campaigns=await _load_campaigns(connection))
+            snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
         return snapshot
 
     async def _load_fences(self, connection: Connection, version: int) -> dict[str, Geofence]:
@@ -173,6 +174,29 @@ def _in_force(fences: Mapping[str, Geofence], at: datetime) -> tuple[list[Geofen
     return current, min(changes, default=None)
 
 
+QUICK_ROOMS: Final = frozenset({"stores", "campaigns"})
+
+
+async def brought_up(connection: Connection, snapshot: Snapshot) -> Snapshot:
+    """Load what a decision must know as it is now: a paused campaign or a muted store is silent at once, everywhere."""
+    revisions = {row["room"]: row["revision"] for row in await _sql.revisions.fetch(connection)}
+    stale = {room for room in QUICK_ROOMS if snapshot.revisions.get(room) != revisions[room]}
+    if "stores" in stale:
+        snapshot = replace(snapshot, stores=await load_stores(connection))
+    if "campaigns" in stale:
+        snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
+    return replace(snapshot, revisions={**snapshot.revisions, **{room: revisions[room] for room in stale}})
+
+
+def _with_campaigns(snapshot: Snapshot, campaigns: Mapping[str, Campaign]) -> Snapshot:
+    return replace(snapshot, campaigns=campaigns, listeners=Listeners(campaigns))
+
+
+def as_fact(fence: Geofence) -> GeofenceFacts:
+    """The part of a geofence that decisions may know."""
+    return GeofenceFacts(fence.geofence_id, fence.name, fence.kind, fence.tags, fence.store_id, fence.dwell_s)
+
+
 async def load_stores(connection: Connection) -> dict[str, Store]:
     """Read every store."""
     return {row["store_id"]: Store(**dict(row)) for row in await _sql.stores.fetch(connection)}
@@ -220,7 +244,9 @@ async def _load_campaigns(connection: Connection) -> dict[str, Campaign]:
     for row in await _sql.campaigns.fetch(connection):
         try:
             spec = msgspec.convert(row["body"], CampaignSpec)
-            campaigns[row["campaign_id"]] = compile_campaign(row["campaign_id"], row["version"], spec)
+            campaigns[row["campaign_id"]] = compile_campaign(
+                row["campaign_id"], row["version"], spec, row["live_since"]
+            )
         except (GeoserviceError, msgspec.ValidationError):
             # Written by another version of this service, whose rules were different: silent, and said so.
             _log.exception("campaign_not_loaded", campaign_id=row["campaign_id"])

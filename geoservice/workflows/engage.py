@@ -3,13 +3,18 @@
 The customer's row lock makes deciding and reserving one step: nobody else can count her slots in between. Whatever
 transitions of hers are still undecided are taken in their order, the new ones and those that an earlier batch had to
 leave behind because she was locked.
+
+Of several moments of hers that could each have a message now, the best one is served first: a campaign that has waited
+competes with one that is just ready, whichever of their transitions is older.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
@@ -17,18 +22,19 @@ import msgspec
 
 from geoservice.decisions.campaigns import Ambiguous, Campaign
 from geoservice.decisions.consent import needed_purposes
-from geoservice.decisions.decide import Decision, Outcome, decide
+from geoservice.decisions.decide import Decision, Outcome, Rank, decide
 from geoservice.decisions.facts import (
     ConsentFact,
     ContextEvent,
     CustomerFacts,
     Facts,
-    GeofenceFacts,
     Preferences,
     Slot,
 )
 from geoservice.decisions.limits import slot_window_s
+from geoservice.decisions.schedule import HABIT_DAYS, Send
 from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.track import DeviceTrack
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import DECISIONS, UNDECIDED
@@ -42,15 +48,18 @@ from geoservice.vocabulary import (
     TransitionKind,
     to_jsonable,
 )
-from geoservice.workflows.directory import Snapshot
-from geoservice.workflows.visits import RESUME_WITHIN, Visits
+from geoservice.workflows.directory import Snapshot, as_fact, brought_up
+from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
 
 Row: TypeAlias = Mapping[str, Any]
 
 EVENTS_MAX: Final = 2_000
 """So many events a customer are looked at, the newest; nobody looks at more in a campaign's window."""
 
+DOINGS_MAX: Final = 500
+
 _sql = Queries("engage")
+_decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 
 @dataclass(slots=True)
@@ -62,6 +71,15 @@ class _Known:
     consents: dict[Purpose, ConsentFact] = field(default_factory=dict)
     events: list[ContextEvent] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
+    doings: list[datetime] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A transition that somebody listens to, and what is known but for what is reserved meanwhile."""
+
+    row: Row
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +101,13 @@ class _Ledger:
     """What to write once every transition has been looked at."""
 
     engaged: list[tuple[str, str, str | None]] = field(default_factory=list)
+    left: set[tuple[str, str, str]] = field(default_factory=set)
+    """Who left what: customer, device, geofence."""
+    moments: dict[str, list[_Moment]] = field(default_factory=dict)
+    """By customer, in the order in which they happened."""
     entries: list[_Entry] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    """Of the campaigns with a ceiling, what this hour has had, with what this batch sends."""
 
 
 async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Sequence[str], at: datetime) -> int:
@@ -95,52 +119,163 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
     locked = [row["customer_id"] for row in rows]
     undecided = await _sql.undecided.fetch(connection, customer_ids=locked, at=at)
     if undecided:
+        snapshot = await brought_up(connection, snapshot)
         oldest = min(row["at"] for row in undecided)
         visits = Visits(await _sql.visits.fetch(connection, customer_ids=locked, since=oldest - RESUME_WITHIN))
-        heard = any(_is_heard(row, snapshot) for row in undecided)
-        known = await _load(connection, snapshot, rows, visits.ids, at) if heard else {}
         ledger = _Ledger()
+        heard = _hear(undecided, snapshot)
+        # If nobody listens, nothing needs to be known of the customers.
+        known = await _load(connection, snapshot, heard, rows, visits.ids, at) if heard else {}
         for row in undecided:
-            _engage_one(row, known.get(row["customer_id"]), visits, snapshot, at, ledger)
+            _follow(row, known.get(row["customer_id"]), heard, visits, snapshot, at, ledger)
+        await _decide_within_ceilings(connection, known, heard, at, ledger)
         if any(row["waited_for"] for row in undecided):
             await _sql.close_deferred.run(connection, customer_ids=locked, at=at)
         await _save(connection, visits, ledger, at)
     return len(rows)
 
 
-def _is_heard(row: Row, snapshot: Snapshot) -> bool:
-    """Whether any campaign listens; if none does, nothing needs to be known of the customer."""
-    fence = snapshot.fence(row["geofence_id"])
-    return fence is not None and bool(snapshot.listening(_transition(row), _geofence(fence)))
+Heard: TypeAlias = Mapping[tuple[str, str, bool], tuple[Campaign, ...]]
+"""The campaigns that are concerned, by customer, transition and whether they have waited since it."""
 
 
-def _engage_one(
-    row: Row, known: _Known | None, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger
+def _hear(undecided: Iterable[Row], snapshot: Snapshot) -> dict[tuple[str, str, bool], tuple[Campaign, ...]]:
+    heard = {}
+    for row in undecided:
+        fence, waited = snapshot.fence(row["geofence_id"]), row["waited_for"]
+        if fence is None:
+            continue
+        if waited is None:
+            campaigns = snapshot.listening(_transition(row), fence, row["customer_id"])
+        else:
+            campaigns = tuple(c for each in waited if (c := snapshot.campaigns.get(each)) is not None)
+        if campaigns:
+            heard[_key(row)] = campaigns
+    return heard
+
+
+def _key(row: Row) -> tuple[str, str, bool]:
+    return row["customer_id"], row["transition_id"], row["waited_for"] is not None
+
+
+def _follow(
+    row: Row, known: _Known | None, heard: Heard, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger
 ) -> None:
+    """Follow the visit, and note the moment if somebody listens to it."""
     fence = snapshot.fence(row["geofence_id"])
     waited_for = row["waited_for"]
     if waited_for is None:
         visit_id = visits.follow(row, None if fence is None else fence.store_id)
         ledger.engaged.append((row["customer_id"], row["transition_id"], visit_id))
+        if TransitionKind(row["kind"]) in OUTWARD:
+            ledger.left.add((row["customer_id"], row["device_id"], row["geofence_id"]))
     else:
         visit_id = row["visit_id"]
-    if known is None or fence is None or not _is_valid(fence, at):
+    campaigns = heard.get(_key(row))
+    if known is None or fence is None or campaigns is None or not _is_valid(fence, at):
         return
-    facts = _facts(row, known, snapshot, visit_id, still_there=waited_for is None or visits.is_present(row))
+    facts = _facts(row, fence, known, campaigns, snapshot, visit_id)
     if waited_for is not None:
         facts = msgspec.structs.replace(
-            facts, campaigns=tuple(c for c in facts.campaigns if c.campaign_id in waited_for)
+            facts,
+            waited={each: datetime.fromisoformat(due_at) for each, due_at in waited_for.items()},
+            still_there=visits.is_present(row),
+            fast_at=_newest_fast_at(row),
         )
-    if not facts.campaigns:
-        return
+    ledger.moments.setdefault(row["customer_id"], []).append(_Moment(row, facts))
+
+
+def _newest_fast_at(row: Row) -> datetime | None:
+    """When the phone was last fast, as known now rather than at the transition."""
+    track = None if row["track"] is None else _decode_track(row["track"])
+    if track is None or track.fast_at is None:
+        return None
+    return datetime.fromtimestamp(track.fast_at, UTC)
+
+
+async def _decide_within_ceilings(
+    connection: Connection, known: Mapping[str, _Known], heard: Heard, at: datetime, ledger: _Ledger
+) -> None:
+    """Decide for every customer; once more if another process has filled a campaign's hour meanwhile."""
+    capped = [each.campaign_id for each in _all_of(heard) if each.spec.limits.hourly_ceiling is not None]
+    while True:
+        ledger.entries.clear()
+        ledger.sent.clear()
+        if capped:
+            rows = await _sql.sent_this_hour.fetch(connection, campaign_ids=capped, hour=_hour(at))
+            ledger.sent.update({row["campaign_id"]: row["reserved"] for row in rows})
+        before = ledger.sent.copy()
+        for customer_id, moments in ledger.moments.items():
+            _decide_all(moments, list(known[customer_id].slots), at, ledger)
+        if ledger.sent == before or await _reserve_hour(connection, ledger.sent - before, _all_of(heard), at):
+            return
+
+
+async def _reserve_hour(
+    connection: Connection, sent: Mapping[str, int], campaigns: Iterable[Campaign], at: datetime
+) -> bool:
+    """Count what this batch sends under each ceiling; all of it, or nothing when it is more than is left."""
+    ceilings = {each.campaign_id: each.ceiling(at) for each in campaigns}
+    savepoint = connection.transaction()
+    await savepoint.start()
+    rows = await _sql.reserve_hour.fetch(
+        connection,
+        hour=_hour(at),
+        campaign_ids=sorted(sent),
+        reserved=[sent[each] for each in sorted(sent)],
+        ceilings=[ceilings[each] for each in sorted(sent)],
+    )
+    if len(rows) == len(sent):
+        await savepoint.commit()
+        return True
+    await savepoint.rollback()
+    return False
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def _decide_all(moments: list[_Moment], slots: list[Slot], at: datetime, ledger: _Ledger) -> None:
+    """Decide the moments of one customer, those that could have a message in the order of their rank."""
+    looked_at = [_decide(moment, slots, at, ledger) for moment in moments]
+    for each in looked_at:
+        if each.rank is None:
+            _enter(each, slots, at, ledger)
+    speaking = sorted((each for each in looked_at if each.rank), key=attrgetter("rank"), reverse=True)
+    for place, each in enumerate(speaking):
+        # Whoever comes after another message has to be looked at again: it holds a slot now.
+        _enter(_decide(each.moment, slots, at, ledger) if place else each, slots, at, ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The decisions about one moment, and the rank of its message, if it would send one."""
+
+    moment: _Moment
+    decisions: list[Decision]
+    rank: Rank | None
+    began_ns: int
+
+
+def _decide(moment: _Moment, slots: list[Slot], at: datetime, ledger: _Ledger) -> _Decided:
     began_ns = tracing.now_ns()
-    for decision in decide(facts, at):
+    facts = msgspec.structs.replace(moment.facts, slots=tuple(slots), sent_this_hour=ledger.sent)
+    decisions = decide(facts, at)
+    rank = next((each.rank for each in decisions if each.outcome is Outcome.SEND), None)
+    return _Decided(moment, decisions, rank, began_ns)
+
+
+def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) -> None:
+    """Note the decisions of one moment, and hold the slot of its message."""
+    row, facts = decided.moment.row, decided.moment.facts
+    for decision in decided.decisions:
         message_id = str(uuid4()) if decision.outcome is Outcome.SEND else None
         decision_id = str(uuid4())
         trace = tracing.past(
             "decide",
             row["trace"],
-            began_ns,
+            decided.began_ns,
             decision_id=decision_id,
             campaign_id=decision.campaign_id,
             outcome=decision.outcome.value,
@@ -159,12 +294,9 @@ def _engage_one(
             )
         )
         if message_id is not None:
-            # The next transition of this customer must count this slot.
-            known.slots.insert(0, _slot(message_id, decision, facts, at))
-
-
-def _geofence(fence: Geofence) -> GeofenceFacts:
-    return GeofenceFacts(fence.geofence_id, fence.name, fence.kind, fence.tags)
+            slots.insert(0, _slot(message_id, decision, facts, at))
+            if _campaign_of(facts, decision).spec.limits.hourly_ceiling is not None:
+                ledger.sent[decision.campaign_id] += 1
 
 
 def _transition(row: Row) -> Transition:
@@ -188,11 +320,15 @@ def _is_valid(fence: Geofence, at: datetime) -> bool:
     )
 
 
-def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None, *, still_there: bool) -> Facts:
-    fence = snapshot.fence(row["geofence_id"])
-    assert fence is not None  # noqa: S101 - the caller has looked
+def _facts(
+    row: Row,
+    fence: Geofence,
+    known: _Known,
+    campaigns: tuple[Campaign, ...],
+    snapshot: Snapshot,
+    visit_id: str | None,
+) -> Facts:
     store = snapshot.stores.get(fence.store_id) if fence.store_id else None
-    geofence, transition = _geofence(fence), _transition(row)
     zones = (
         known.preferences.timezone,
         known.row["timezone"],
@@ -200,13 +336,14 @@ def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None, *,
         store and store.timezone,
     )
     return Facts(
-        transition=transition,
-        geofence=geofence,
+        transition=_transition(row),
+        geofence=as_fact(fence),
         store=store.facts if store else None,
         visit_id=visit_id,
         customer=CustomerFacts(
+            customer_id=row["customer_id"],
             timezone=next((zone for zone in zones if zone), "UTC"),
-            locale=known.row["locale"],
+            locale=known.row["locale"] or row["device_locale"],
             birth_year=known.row["birth_year"],
             os_permission=OsPermission(row["os_location_permission"]),
             push_reachable=bool(row["push_reachable"]),
@@ -214,11 +351,11 @@ def _facts(row: Row, known: _Known, snapshot: Snapshot, visit_id: str | None, *,
         consents=known.consents,
         preferences=known.preferences,
         events=tuple(known.events),
-        slots=tuple(known.slots),
-        campaigns=snapshot.listening(transition, geofence),
+        slots=(),
+        campaigns=campaigns,
         retailer=snapshot.retailer,
         fast_at=row["fast_at"],
-        still_there=still_there,
+        doings=tuple(known.doings),
     )
 
 
@@ -241,7 +378,12 @@ def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Sl
 
 
 async def _load(
-    connection: Connection, snapshot: Snapshot, customers: Iterable[Row], visit_ids: Sequence[str], at: datetime
+    connection: Connection,
+    snapshot: Snapshot,
+    heard: Heard,
+    customers: Iterable[Row],
+    visit_ids: Sequence[str],
+    at: datetime,
 ) -> dict[str, _Known]:
     known = {row["customer_id"]: _Known(row) for row in customers}
     ids = list(known)
@@ -251,7 +393,7 @@ async def _load(
         known[row["customer_id"]].consents[Purpose(row["purpose"])] = ConsentFact(
             row["granted"], row["recorded_at"], row["notice_version"]
         )
-    campaigns = snapshot.campaigns.values()
+    campaigns = _all_of(heard)
     event_window = timedelta(seconds=max((c.event_window_s for c in campaigns), default=0))
     categories = sorted({interest.category for campaign in campaigns for interest in campaign.interests})
     for row in await _sql.events.fetch(
@@ -271,7 +413,16 @@ async def _load(
         values = dict(row)
         customer_id = values.pop("customer_id")
         known[customer_id].slots.append(Slot(**{**values, "state": MessageState(values["state"])}))
+    if any(campaign.pace.send is Send.LATER_TODAY for campaign in campaigns):
+        since = at - timedelta(days=HABIT_DAYS)
+        for row in await _sql.doings.fetch(connection, customer_ids=ids, since=since, at=at, limit=DOINGS_MAX):
+            known[row["customer_id"]].doings.append(row["occurred_at"])
     return known
+
+
+def _all_of(heard: Heard) -> list[Campaign]:
+    """Every campaign that is concerned, once."""
+    return list({campaign.campaign_id: campaign for campaigns in heard.values() for campaign in campaigns}.values())
 
 
 # Saving -----------------------------------------------------------------------------------------------------
@@ -287,6 +438,11 @@ async def _save(connection: Connection, visits: Visits, ledger: _Ledger, at: dat
         visit_ids=[visit_id for _, _, visit_id in ledger.engaged],
         at=at,
     )
+    if ledger.left:
+        customer_ids, device_ids, geofence_ids = zip(*sorted(ledger.left), strict=True)
+        await _sql.cancel_left.run(
+            connection, customer_ids=customer_ids, device_ids=device_ids, geofence_ids=geofence_ids, at=at
+        )
     if not ledger.entries:
         return
     await _sql.add_decisions.run(connection, rows=[_decision_row(entry) for entry in ledger.entries], at=at)
@@ -333,6 +489,7 @@ def _message_row(entry: _Entry) -> dict[str, Any]:
         "payload": to_jsonable(decision.payload),
         "why": to_jsonable(decision.why),
         "resend": campaign.spec.ambiguous is Ambiguous.RESEND,
+        "until_left": decision.until_left,
         "expires_at": decision.expires_at,
         "trace": entry.trace,
     }

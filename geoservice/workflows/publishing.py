@@ -11,12 +11,13 @@ import asyncpg
 import msgspec
 from opening_hours import OpeningHours
 
-from geoservice.decisions.campaigns import CampaignSpec, CampaignState, TriggerOn, compile_campaign
+from geoservice.decisions.campaigns import CampaignSpec, CampaignState, compile_campaign
+from geoservice.decisions.wall_clock import local_midnight_after
 from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Latitude, Longitude, to_jsonable
-from geoservice.workflows.directory import Store
+from geoservice.workflows.directory import Store, load_stores
 
 LISTED_IDS: Final = 1_000
 """So many ids a kind of change are named in a report; the counts are always complete."""
@@ -81,31 +82,55 @@ async def save_store(database: Database, store_id: str, body: StoreBody, at: dat
     return store
 
 
+async def mute_store(database: Database, store_id: str, at: datetime) -> datetime:
+    """Send nothing about a store until its local midnight; returns when that is. Raises NotFound."""
+
+    async def work(connection: Connection) -> datetime:
+        await _sql.publish.value(connection, room="stores")
+        store = (await load_stores(connection)).get(store_id)
+        if store is None:
+            raise NotFound("There is no such store.")
+        until = local_midnight_after(ZoneInfo(store.timezone), at)
+        await _sql.mute_store.run(connection, store_id=store_id, until=until)
+        await _sql.cancel_of_store.run(connection, store_id=store_id, at=at)
+        await _sql.announce.value(connection, room="stores")
+        return until
+
+    return await database.run(work)
+
+
+async def unmute_store(database: Database, store_id: str) -> None:
+    """Take a mute back; raises NotFound."""
+
+    async def work(connection: Connection) -> None:
+        await _sql.publish.value(connection, room="stores")
+        if not await _sql.mute_store.run(connection, store_id=store_id, until=None):
+            raise NotFound("There is no such store.")
+        await _sql.announce.value(connection, room="stores")
+
+    await database.run(work)
+
+
 # Campaigns --------------------------------------------------------------------------------------------------
 
 
 async def save_campaign(database: Database, campaign_id: str, spec: CampaignSpec, at: datetime) -> dict[str, Any]:
     """Create a campaign, or its next version; raises Invalid with every problem that it has."""
-    _refuse_unbuilt(spec)
     compile_campaign(campaign_id, 1, spec)
 
-    async def work(connection: Connection) -> int:
+    async def work(connection: Connection) -> asyncpg.Record | None:
         await _sql.publish.value(connection, room="campaigns")
-        version: int = await _sql.save_campaign.value(
+        row = await _sql.save_campaign.row(
             connection, campaign_id=campaign_id, state=spec.state.value, body=to_jsonable(spec), at=at
         )
+        if spec.state is not CampaignState.LIVE:
+            await _sql.cancel_of_campaign.run(connection, campaign_id=campaign_id, at=at)
         await _sql.announce.value(connection, room="campaigns")
-        return version
+        return row
 
-    version = await database.run(work)
-    return {"id": campaign_id, "version": version, **as_mapping(spec)}
-
-
-def _refuse_unbuilt(spec: CampaignSpec) -> None:
-    """A trigger that nothing gives yet would be a campaign that is silent for ever."""
-    if spec.trigger.on in {TriggerOn.DWELL, TriggerOn.CROSSED}:
-        detail = ErrorDetail("trigger.on", "not_supported", "only enter and exit are found so far")
-        raise Invalid("This campaign cannot be used as it is.", details=[detail])
+    row = await database.run(work)
+    assert row is not None  # noqa: S101 - an upsert returns its row
+    return _campaign(row)
 
 
 async def campaigns(database: Database) -> list[dict[str, Any]]:
@@ -123,14 +148,25 @@ async def campaign(database: Database, campaign_id: str) -> dict[str, Any]:
     return _campaign(row)
 
 
+async def campaign_versions(database: Database, campaign_id: str, before: int, limit: int) -> list[dict[str, Any]]:
+    """List what a campaign was, newest version first; raises NotFound."""
+    async with database.connection() as connection:
+        rows = await _sql.campaign_versions.fetch(connection, campaign_id=campaign_id, before=before, limit=limit)
+        if not rows and await _sql.campaign.row(connection, campaign_id=campaign_id) is None:
+            raise NotFound("There is no such campaign.")
+    return [{"id": campaign_id, "version": row["version"], **row["body"], "at": row["at"]} for row in rows]
+
+
 async def set_campaign_state(
-    database: Database, campaign_id: str, state: CampaignState, at: datetime
+    database: Database, campaign_id: str, state: CampaignState, at: datetime, *, because: str | None = None
 ) -> dict[str, Any]:
     """Pause or resume a campaign, at once: pausing cancels what waits. Raises NotFound."""
 
     async def work(connection: Connection) -> asyncpg.Record:
         await _sql.publish.value(connection, room="campaigns")
-        row = await _sql.set_campaign_state.row(connection, campaign_id=campaign_id, state=state.value, at=at)
+        row = await _sql.set_campaign_state.row(
+            connection, campaign_id=campaign_id, state=state.value, at=at, because=because
+        )
         if row is None:
             raise NotFound("There is no such campaign.")
         if state is CampaignState.PAUSED:
@@ -143,7 +179,8 @@ async def set_campaign_state(
 
 def _campaign(row: Mapping[str, Any]) -> dict[str, Any]:
     spec = msgspec.convert(row["body"], CampaignSpec)
-    return {"id": row["campaign_id"], "version": row["version"], **as_mapping(spec)}
+    known = {name: row[name] for name in ("live_since", "paused_because") if row[name] is not None}
+    return {"id": row["campaign_id"], "version": row["version"], **as_mapping(spec), **known}
 
 
 def as_mapping(spec: CampaignSpec) -> dict[str, Any]:

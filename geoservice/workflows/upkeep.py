@@ -54,6 +54,12 @@ async def forget_locations(database: Database, clock: Clock) -> None:
             pass
 
 
+async def forget_hours(database: Database, clock: Clock) -> None:
+    """Erase what campaigns with a ceiling had in hours that are over."""
+    async with database.connection() as connection:
+        await _engage.forget_hours.run(connection, before=clock.now() - timedelta(days=2))
+
+
 async def decide_postponed(database: Database, directory: Directory, clock: Clock) -> bool:
     """Decide transitions whose customer was locked when they were found, and campaigns whose wait is over.
 

@@ -18,7 +18,7 @@ from geoservice.vocabulary import TransitionKind
 RESUME_WITHIN: Final = timedelta(minutes=10)
 
 _INWARD: Final = frozenset({TransitionKind.ENTER, TransitionKind.DWELL})
-_OUTWARD: Final = frozenset({TransitionKind.EXIT, TransitionKind.REMOVED, TransitionKind.LOST})
+OUTWARD: Final = frozenset({TransitionKind.EXIT, TransitionKind.REMOVED, TransitionKind.LOST})
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Visits:
         kind = TransitionKind(row["kind"])
         if kind in _INWARD:
             return self._arrive(row, store_id)
-        if kind in _OUTWARD:
+        if kind in OUTWARD:
             return self._leave(row)
         visit = self._visits.get((row["customer_id"], _place(row, store_id)))
         return None if visit is None else visit.visit_id

@@ -67,8 +67,16 @@ BAD = [
     ({"context": {"not": 3}}, "context.not", "type"),
     ({"context": nested(5)}, "context.not.not.not.not.not", "too_deep"),
     ({"context": {"all": [{"interest": SHOES}] * 60}}, "context.all[49]", "too_many"),
-    # What does not exist yet is refused rather than ignored.
-    ({"schedule": {"send": "later"}}, "schedule", "not_supported"),
+    # A schedule that contradicts itself, or reads what was not declared.
+    ({"schedule": {"send": "days_later"}}, "schedule.days", "days"),
+    ({"schedule": {"days": 3}}, "schedule.days", "days"),
+    ({"schedule": {"send": "days_later", "days": 7}, "trigger": {"after_s": 60}}, "trigger.after_s", "two_waits"),
+    ({"schedule": {"send": "later_today"}, "uses": []}, "schedule.send", "undeclared_use"),
+    ({"schedule": {"ask_again": ["store"]}, "trigger": {"after_s": 0}}, "schedule.ask_again", "no_wait"),
+    # A brake that brakes nothing, a test for nobody.
+    ({"limits": {"ramp_up_h": 24}}, "limits.ramp_up_h", "needs_ceiling"),
+    ({"state": "test"}, "test_customers", "empty"),
+    # Nobody who only crossed is there any more, and nothing starts in a sensitive place.
     ({"trigger": {"on": "crossed", "after_s": 60}}, "trigger.after_s", "not_supported"),
     ({"trigger": {"geofence_kind": "sensitive"}}, "trigger.geofence_kind", "sensitive"),
     ({"valid_from": "2025-11-02T00:00:00Z", "valid_until": "2025-11-01T00:00:00Z"}, "valid_until", "order"),

@@ -47,6 +47,39 @@ def store(hours):
     return lambda b: b.facts(store=StoreFacts("s1", "Harbour Street", "Europe/Berlin", hours))
 
 
+def in_test(*names):
+    return lambda b: b.facts(
+        campaigns=(b.campaign(state="test", test_customers=names),),
+        customer=CustomerFacts("Europe/Berlin", customer_id="anna"),
+    )
+
+
+def waited(ago, *, still_there=True, **changes):
+    """The campaign has waited since the transition, and was due that long ago."""
+    return lambda b: b.facts(
+        campaigns=(b.campaign(**changes),),
+        transition=b.transition(at=b.at - ago - MIN),
+        waited={"shoes": b.at - ago},
+        still_there=still_there,
+    )
+
+
+def this_hour(sent, of):
+    return lambda b: b.facts(campaigns=(b.campaign(limits={"hourly_ceiling": of}),), sent_this_hour={"shoes": sent})
+
+
+def muted(left):
+    return lambda b: b.facts(
+        store=StoreFacts("s1", "Harbour Street", "Europe/Berlin", "Mo-Sa 09:00-20:00", b.at + left)
+    )
+
+
+def later_today(hour, minute):
+    """It is that time for her, in a zone where 14:00 in Berlin is that time."""
+    zone = {(18, 30): "Asia/Kolkata"}[hour, minute]
+    return lambda b: b.facts(campaigns=(b.campaign(schedule={"send": "later_today"}),), customer=CustomerFacts(zone))
+
+
 def snoozed(left):
     return lambda b: b.facts(preferences=b.preferences(snooze_until=b.at + left))
 
@@ -78,8 +111,8 @@ def limited(n, messages):
     )
 
 
-def two(second_state):
-    return lambda b: b.facts(campaigns=(b.campaign("a", state=second_state), b.campaign("shoes")))
+def two(first_state):
+    return lambda b: b.facts(campaigns=(b.campaign("a", state=first_state), b.campaign("shoes")))
 
 
 def sensitive(category):
@@ -98,13 +131,27 @@ def broken(wrong):
 SPECIFIC = {"content": {"title": "At {{ store.name }}", "body": "Hello"}}
 
 CASES = {
-    # A draft says nothing; a live campaign does.
-    Reason.CAMPAIGN_NOT_LIVE: (campaign(state="draft"), campaign(state="live")),
+    # A paused campaign says nothing, and says so; a live one speaks.
+    Reason.CAMPAIGN_NOT_LIVE: (campaign(state="paused"), campaign(state="live")),
+    # A test is for those who are named.
+    Reason.NOT_A_TEST_CUSTOMER: (in_test("somebody-else"), in_test("somebody-else", "anna")),
+    # What waits is decided by the trigger of today.
+    Reason.CAMPAIGN_CHANGED: (
+        waited(MIN, trigger={"on": "exit", "after_s": 60}),
+        waited(MIN, trigger={"after_s": 60}),
+    ),
     # The end of the validity is not part of it; its beginning is.
     Reason.CAMPAIGN_NOT_VALID_NOW: (
         campaign(valid_until="2025-11-22T13:00:00Z"),
         campaign(valid_from="2025-11-22T13:00:00Z"),
     ),
+    # It is a Saturday for her.
+    Reason.NOT_ON_THIS_DAY: (
+        campaign(schedule={"weekdays": ["sun"]}),
+        campaign(schedule={"weekdays": ["sat"], "dates": ["2025-11-22"]}),
+    ),
+    # The ceiling is for all customers together.
+    Reason.CAMPAIGN_CEILING: (this_hour(10, of=10), this_hour(9, of=10)),
     # Consents are asked one by one; one that is not needed may be missing.
     Reason.NO_LOCATION_CONSENT: (without(Purpose.LOCATION), without(Purpose.INSIGHTS)),
     Reason.OS_LOCATION_DENIED: (
@@ -138,6 +185,8 @@ CASES = {
     Reason.CONTEXT_NOT_MET: (looked(1), looked(2)),
     # A purchase ends the interest that came before it; new interest after a purchase is new.
     Reason.ALREADY_PURCHASED: (bought(DAY), bought(-DAY)),
+    # A mute ends at its very instant.
+    Reason.STORE_MUTED: (muted(S), muted(0 * S)),
     Reason.STORE_CLOSED: (store("Mo-Sa 09:00-14:00"), store("Mo-Sa 14:00-20:00")),
     # Open for the next 15 minutes is not enough; one minute more is.
     Reason.STORE_CLOSING: (store("Mo-Sa 09:00-14:15"), store("Mo-Sa 09:00-14:16")),
@@ -148,9 +197,16 @@ CASES = {
     # One message a visit, of whichever campaign; another visit has its own.
     Reason.VISIT_ALREADY_SERVED: (had(3 * H, visit_id="v1"), had(3 * H, visit_id="v0")),
     Reason.WAITING_FOR_DELAY: (campaign(trigger={"after_s": 60}), campaign(trigger={"after_s": 0})),
+    # At 18:30 the hour of those whose habits are unknown is over.
+    Reason.NO_LATER_HOUR: (later_today(18, 30), waited(H, schedule={"send": "later_today"})),
+    Reason.DEFERRED_TOO_LATE: (
+        waited(10 * MIN, trigger={"after_s": 60}),
+        waited(10 * MIN - S, trigger={"after_s": 60}),
+    ),
+    # A message about being there ends when she leaves; one about having been there does not.
     Reason.LEFT_MEANWHILE: (
-        lambda b: b.facts(still_there=False),
-        lambda b: b.facts(still_there=True),
+        waited(MIN, still_there=False, trigger={"after_s": 60}),
+        waited(MIN, still_there=False, schedule={"send": "days_later", "days": 1}),
     ),
     # Half-open: the first minute is quiet, the end is not. It is 14:00 for her.
     Reason.QUIET_HOURS_CUSTOMER: (

@@ -119,7 +119,7 @@ async def test_one_visit_never_gets_the_same_campaign_twice(service):
     await service.ok("PUT", "/v1/geofences/harbour-inside", inner, who=service.ops)
     await service.wait_until_matching("harbour-inside")
     limits = {"min_gap_s": 0, "cooldown_s": 0, "per_visit": 3}
-    await service.set_up_campaign("any", context={}, uses=[], trigger={"on": "enter"}, limits=limits)
+    await service.set_up_campaign("any", context={}, uses=[], trigger={"on": "enter", "after_s": 0}, limits=limits)
     await service.opt_in("ada", purposes=LOCATION_AND_PUSH)
     receipt = await service.walk_in("ada")
     assert receipt["accepted"] == 10

@@ -55,9 +55,10 @@ returning customer_id, message_id;
 select pg_advisory_xact_lock_shared(:gate);
 
 -- name: begin_sending
--- The last look before the provider may have it: still claimed by us, in time, not stopped, consented to, and a phone
--- to reach. An opt-out that committed first has already moved the row to cancelled, so the state says it all; the
--- consents are asked once more because it costs little. Rows are locked in order first, as everywhere.
+-- The last look before the provider may have it: still claimed by us, in time, not stopped, neither its campaign nor its
+-- store silenced since, consented to, and a phone to reach. An opt-out that committed first has already moved the row to
+-- cancelled, so the state says it all; the consents are asked once more because it costs little. Rows are locked in
+-- order first, as everywhere.
 with mine as (
     select m.customer_id, m.message_id, m.device_id from messages m where claim_id = :claim_id and state = 'claimed'
     order by customer_id, message_id for no key update
@@ -76,16 +77,23 @@ where m.customer_id = mine.customer_id and m.message_id = mine.message_id
           select c.granted from consents c
           where c.customer_id = m.customer_id and c.purpose = needed.purpose
           order by c.consent_id desc limit 1), false))
+  and not exists (select from campaigns p where p.campaign_id = m.campaign_id and p.state in ('draft', 'paused'))
+  and not exists (select from stores s where s.store_id = m.store_id and s.muted_until > :at)
 returning m.customer_id, m.message_id, m.campaign_id, m.payload, m.expires_at, m.resend, m.attempts, d.platform,
           d.push_token, d.fid, d.token_set_at, m.device_id, m.trace;
 
 -- name: settle_unsendable
--- What the last look refused: too late, stopped, no phone, or no consent any more. A stop puts it back; so does a phone
+-- What the last look refused: too late, stopped, silenced, no phone, or no consent any more. A stop puts it back; so does a phone
 -- without an address when she has another one.
 with mine as (
     select m.customer_id, m.message_id, m.device_id,
            exists (select from stops
                    where scope in ('all', 'channel:' || m.channel, 'campaign:' || m.campaign_id)) as stopped,
+           case when exists (select from campaigns p
+                             where p.campaign_id = m.campaign_id and p.state in ('draft', 'paused'))
+                then 'campaign_paused'
+                when exists (select from stores s where s.store_id = m.store_id and s.muted_until > :at)
+                then 'store_muted' end as silenced,
            m.channel = 'push' and not exists (
                select from devices d where d.customer_id = m.customer_id and d.device_id = m.device_id
                  and (d.push_token is not null or d.fid is not null)) as unreachable,
@@ -95,8 +103,8 @@ with mine as (
     from messages m where m.claim_id = :claim_id and m.state = 'claimed'
     order by m.customer_id, m.message_id for no key update
 ), settled as (
-    select customer_id, message_id, elsewhere, unreachable, stopped,
-           stopped or (unreachable and elsewhere is not null) as waits
+    select customer_id, message_id, elsewhere, unreachable, silenced,
+           silenced is null and (stopped or (unreachable and elsewhere is not null)) as waits
     from mine
 )
 update messages m
@@ -104,6 +112,7 @@ set state = case when m.expires_at <= :at then 'expired' when m.unwanted then 'c
                  when s.waits then 'pending' else 'cancelled' end,
     failure = case when m.expires_at <= :at then 'expired'
                    when m.unwanted then 'opted_out'
+                   when s.silenced is not null then s.silenced
                    when s.waits then null
                    when s.unreachable then 'no_push_token'
                    else 'consent_withdrawn' end,

@@ -9,7 +9,7 @@ update directory_revisions set revision = revision + 1 where room = :room return
 select pg_notify('geoservice_directory', :room);
 
 -- name: stores
-select store_id, name, lat, lon, timezone, opening_hours, address from stores order by store_id;
+select store_id, name, lat, lon, timezone, opening_hours, address, muted_until from stores order by store_id;
 
 -- name: save_store
 insert into stores (store_id, name, lat, lon, timezone, opening_hours, address, updated_at)
@@ -18,18 +18,38 @@ on conflict (store_id) do update
 set name = excluded.name, lat = excluded.lat, lon = excluded.lon, timezone = excluded.timezone,
     opening_hours = excluded.opening_hours, address = excluded.address, updated_at = excluded.updated_at;
 
+-- name: mute_store
+update stores set muted_until = :until where store_id = :store_id;
+
+-- name: cancel_of_store
+-- L4. What waits to be sent about a muted store.
+update messages set state = 'cancelled', failure = 'store_muted', finished_at = :at, claim_id = null,
+                    lease_until = null
+where (customer_id, message_id) in (
+    select customer_id, message_id from messages
+    where store_id = :store_id and state in ('pending', 'retry_wait', 'claimed')
+    order by customer_id, message_id for no key update);
+
 -- name: campaigns
-select campaign_id, version, state, body, updated_at from campaigns order by campaign_id;
+select campaign_id, version, state, body, updated_at, live_since, paused_because from campaigns order by campaign_id;
 
 -- name: campaign
-select campaign_id, version, state, body, updated_at from campaigns where campaign_id = :campaign_id;
+select campaign_id, version, state, body, updated_at, live_since, paused_because from campaigns
+where campaign_id = :campaign_id;
+
+-- name: campaign_versions
+-- Newest first.
+select campaign_id, version, state, body, at from campaign_versions
+where campaign_id = :campaign_id and version < :before::bigint
+order by version desc
+limit :limit;
 
 -- name: set_campaign_state
 update campaigns
 set state = :state::text, body = jsonb_set(body, '{state}', to_jsonb(:state::text)), version = version + 1,
-    updated_at = :at
+    updated_at = :at, paused_because = :because
 where campaign_id = :campaign_id
-returning campaign_id, version, state, body;
+returning campaign_id, version, state, body, live_since, paused_because;
 
 -- name: cancel_of_campaign
 -- L4. A paused campaign falls silent at once, with what waits, too.
@@ -45,5 +65,5 @@ insert into campaigns (campaign_id, version, state, body, updated_at)
 values (:campaign_id, 1, :state, :body, :at)
 on conflict (campaign_id) do update
 set version = campaigns.version + 1, state = excluded.state, body = excluded.body, updated_at = excluded.updated_at
-returning version;
+returning campaign_id, version, state, body, live_since, paused_because;
 

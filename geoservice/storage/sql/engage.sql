@@ -16,13 +16,13 @@ limit :limit;
 
 -- name: undecided
 -- In the order in which they happened: what was just found and what an earlier batch left behind (waited_for is null),
--- and transitions with campaigns whose wait is over.
+-- and transitions with campaigns whose wait is over, each with the instant at which it was due.
 with looked_at as (
-    select customer_id, transition_id, null::text[] as waited_for
+    select customer_id, transition_id, null::jsonb as waited_for
     from transitions
     where customer_id = any(:customer_ids::text[]) and engaged_at is null
     union all
-    select customer_id, transition_id, array_agg(campaign_id)
+    select customer_id, transition_id, jsonb_object_agg(campaign_id, due_at)
     from deferred
     where customer_id = any(:customer_ids::text[]) and due_at <= :at
     group by customer_id, transition_id
@@ -30,7 +30,8 @@ with looked_at as (
 select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
        t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, t.trace, l.waited_for, d.timezone as device_timezone,
        coalesce(d.os_location_permission, 'unknown') as os_location_permission,
-       (d.push_token is not null or d.fid is not null) as push_reachable
+       (d.push_token is not null or d.fid is not null) as push_reachable, d.locale as device_locale,
+       case when l.waited_for is not null then d.track end as track
 from looked_at l
 join transitions t on t.customer_id = l.customer_id and t.transition_id = l.transition_id
 left join devices d on d.customer_id = t.customer_id and d.device_id = t.device_id
@@ -109,15 +110,58 @@ order by place_in_batch;
 -- name: add_messages
 -- L4, inserted sorted by key. The row is the cap slot from here on.
 insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id,
-                      geofence_id, visit_id, purposes, payload, why, resend, reserved_at, not_before, expires_at,
-                      trace)
+                      geofence_id, visit_id, purposes, payload, why, resend, until_left, reserved_at, not_before,
+                      expires_at, trace)
 select customer_id, message_id, decision_id, campaign_id, topic, 'push', device_id, store_id, geofence_id, visit_id,
-       purposes, payload, why, resend, :at, :at, expires_at, trace
+       purposes, payload, why, resend, until_left, :at, :at, expires_at, trace
 from jsonb_to_recordset(:rows::jsonb)
     as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, device_id text,
           store_id text, geofence_id text, visit_id text, purposes text[], payload jsonb, why jsonb, resend boolean,
-          expires_at timestamptz, trace text)
+          until_left boolean, expires_at timestamptz, trace text)
 order by customer_id, message_id;
+
+-- name: cancel_left
+-- L4. She has left: what was about being there is worth nothing any more.
+update messages set state = 'cancelled', failure = 'left', finished_at = :at, claim_id = null, lease_until = null
+where (customer_id, message_id) in (
+    select m.customer_id, m.message_id
+    from messages m
+    join unnest(:customer_ids::text[], :device_ids::text[], :geofence_ids::text[])
+        as l (customer_id, device_id, geofence_id)
+      on m.customer_id = l.customer_id and m.device_id = l.device_id and m.geofence_id = l.geofence_id
+    where m.until_left and m.state in ('pending', 'claimed', 'retry_wait')
+    order by m.customer_id, m.message_id for no key update of m);
+
+-- name: sent_this_hour
+select campaign_id, reserved from campaign_hours
+where campaign_id = any(:campaign_ids::text[]) and hour = :hour;
+
+-- name: reserve_hour
+-- After L3, by campaign. Another process may have filled the hour since it was looked at: then a campaign is missing in
+-- what this returns, and the batch has to decide again.
+insert into campaign_hours as h (campaign_id, hour, reserved)
+select campaign_id, :hour, reserved
+from unnest(:campaign_ids::text[], :reserved::integer[], :ceilings::integer[]) as n (campaign_id, reserved, ceiling)
+order by campaign_id
+on conflict (campaign_id, hour) do update set reserved = h.reserved + excluded.reserved
+where h.reserved + excluded.reserved <= (
+    select ceiling from unnest(:campaign_ids::text[], :ceilings::integer[]) as c (campaign_id, ceiling)
+    where c.campaign_id = h.campaign_id)
+returning campaign_id;
+
+-- name: forget_hours
+delete from campaign_hours where hour < :before;
+
+-- name: doings
+-- When she did anything lately; the newest, and only the instants.
+select e.customer_id, e.occurred_at
+from unnest(:customer_ids::text[]) as c (customer_id)
+cross join lateral (
+    select customer_id, occurred_at from events
+    where customer_id = c.customer_id and occurred_at > :since and occurred_at <= :at
+    order by occurred_at desc
+    limit :limit
+) e;
 
 -- name: wake_senders
 select pg_notify('geoservice_outbox', '');

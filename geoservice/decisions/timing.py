@@ -1,0 +1,72 @@
+"""How long a campaign waits after its trigger, and when it is too late. Pure.
+
+A message that waited is decided again when it is due. What made the trigger right held then and is not asked again:
+the store was open, the moment fresh. That she is still there is asked when the message is about being there.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from geoservice.decisions.campaigns import Pace, TriggerOn
+from geoservice.decisions.facts import Facts
+from geoservice.decisions.schedule import Send, days_later, later_today
+from geoservice.vocabulary import GeofenceKind
+
+ON_A_MISSION: Final = timedelta(minutes=3)
+"""Whoever enters a store wants something: a promotional message leaves her alone for so long, unless it says less."""
+
+THERE_FOR: Final = timedelta(minutes=10)
+"""How long a message about being somewhere makes sense, from when it was due."""
+
+LATE_AFTER: Final = timedelta(hours=2)
+"""A message that is not about being somewhere is too late so long after it was due: a service that was down for days
+must not make up for them."""
+
+KEPT_FOR: Final = timedelta(hours=23)
+"""How long the push provider may keep such a message for a phone that is off."""
+
+
+class Timing(Struct, frozen=True, gc=False):
+    """When one campaign speaks about one trigger.
+
+    ``due_at`` is when it is decided for good, None when no such time is left. From ``late_at`` on nothing is decided;
+    a message lives until ``ends_at``. ``bound`` says that she must be there still.
+    """
+
+    due_at: datetime | None
+    late_at: datetime
+    ends_at: datetime
+    bound: bool
+
+
+def timing(pace: Pace, facts: Facts, zone: ZoneInfo, waited_until: datetime | None) -> Timing:
+    """When a campaign of this pace speaks; ``waited_until`` is when it was due, for one that has waited."""
+    due_at = waited_until or _due_at(pace, facts, zone)
+    bound = pace.send is Send.NOW and pace.on is not TriggerOn.EXIT
+    from_ = due_at or facts.transition.at
+    if bound:
+        return Timing(due_at, from_ + THERE_FOR, from_ + THERE_FOR, bound)
+    return Timing(due_at, from_ + LATE_AFTER, from_ + KEPT_FOR, bound)
+
+
+def _due_at(pace: Pace, facts: Facts, zone: ZoneInfo) -> datetime | None:
+    at = facts.transition.at
+    if pace.send is Send.LATER_TODAY:
+        return later_today(at, facts.doings, zone)
+    if pace.send is Send.DAYS_LATER:
+        return days_later(at, pace.days, zone)
+    return at + _wait(pace, facts)
+
+
+def _wait(pace: Pace, facts: Facts) -> timedelta:
+    if pace.on is TriggerOn.DWELL:  # the transition proves the geofence's own dwell time
+        return max(timedelta(), timedelta(seconds=(pace.after_s or 0) - (facts.geofence.dwell_s or 0)))
+    if pace.after_s is not None:
+        return timedelta(seconds=pace.after_s)
+    shopping = pace.on is TriggerOn.ENTER and facts.geofence.kind is GeofenceKind.STORE
+    return ON_A_MISSION if shopping else timedelta()
