@@ -13,7 +13,18 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from swagger_ui.core import ApplicationDocument
 
-from geoservice.api import browsers, campaigns, customer, geofences, messages, mobile, ops, problems, service
+from geoservice.api import (
+    browsers,
+    campaigns,
+    customer,
+    geofences,
+    messages,
+    mobile,
+    ops,
+    privacy,
+    problems,
+    service,
+)
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.jwks import PublishedKeys
 from geoservice.api.rates import RateLimit
@@ -37,7 +48,7 @@ from geoservice.storage.migrate import migrate
 from geoservice.telemetry import tracing
 from geoservice.telemetry.health import watch_loop_lag
 from geoservice.timers import Timers
-from geoservice.workflows import upkeep
+from geoservice.workflows import erasure, upkeep
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import LANES, Ingest
@@ -57,8 +68,17 @@ _log = structlog.get_logger(__name__)
 def all_routes(*, steerable: bool) -> tuple[Route, ...]:
     """List every route; those of the clock only where it can be steered."""
     clock = service.CLOCK_ROUTES if steerable else ()
-    shop = (*ops.ROUTES, *geofences.ROUTES, *campaigns.ROUTES)
-    return (*service.ROUTES, *mobile.ROUTES, *customer.ROUTES, *messages.ROUTES, *shop, *clock)
+    return (
+        *service.ROUTES,
+        *mobile.ROUTES,
+        *customer.ROUTES,
+        *messages.ROUTES,
+        *privacy.ROUTES,
+        *ops.ROUTES,
+        *geofences.ROUTES,
+        *campaigns.ROUTES,
+        *clock,
+    )
 
 
 class App:
@@ -120,6 +140,7 @@ class App:
         timers.every(1, "settle_messages", outbox.tick)
         timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
         timers.every(3600, "forget_hours", lambda: upkeep.forget_hours(database, self.clock))
+        timers.every(5, "finish_erasures", lambda: erasure.finish_erasures(database, self.clock))
         timers.start()
         self._stack.push_async_callback(timers.stop)
 

@@ -63,6 +63,11 @@ class Settings:
     connection_idle_s: int
     database_pool_size: int
     ingest_queue_items: int
+    keep_visits_days: int
+    keep_events_days: int
+    keep_decisions_days: int
+    keep_messages_days: int
+    keep_evidence_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +362,26 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "GEOSERVICE_INGEST_QUEUE_ITEMS", "ingest_queue_items", "1 to 10,000,000", _whole(1, 10_000_000),
         "20000",
         "How many pings may wait for the database before requests are told to come back later.",
+    ),
+    Setting(
+        "GEOSERVICE_KEEP_VISITS_DAYS", "keep_visits_days", "1 to 3,650", _whole(1, 3_650), "90",
+        "How many days visits, and entering and leaving a geofence, are kept.",
+    ),
+    Setting(
+        "GEOSERVICE_KEEP_EVENTS_DAYS", "keep_events_days", "1 to 3,650", _whole(1, 3_650), "400",
+        "How many days browse and purchase events are kept; campaigns cannot look back further.",
+    ),
+    Setting(
+        "GEOSERVICE_KEEP_DECISIONS_DAYS", "keep_decisions_days", "1 to 3,650", _whole(1, 3_650), "90",
+        "How many days decisions are kept, with the facts that they rest on.",
+    ),
+    Setting(
+        "GEOSERVICE_KEEP_MESSAGES_DAYS", "keep_messages_days", "1 to 3,650", _whole(1, 3_650), "400",
+        "How many days messages are kept after they ended; never less than a limit counts them.",
+    ),
+    Setting(
+        "GEOSERVICE_KEEP_EVIDENCE_DAYS", "keep_evidence_days", "1 to 3,650", _whole(1, 3_650), "1095",
+        "How many days the audit log, and the consents of erased customers, are kept as evidence.",
     ),
 )  # fmt: skip
 

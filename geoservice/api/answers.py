@@ -22,6 +22,7 @@ from geoservice.vocabulary import (
     Source,
     TransitionKind,
 )
+from geoservice.workflows.notices import Notice
 
 
 class ErrorPlace(Struct, omit_defaults=True):
@@ -109,6 +110,9 @@ class ConsentItem(Struct, omit_defaults=True):
     language: str | None = None
     source: str | None = None
     os_permission: str | None = None
+    jurisdiction: str | None = None
+    controller: str | None = None
+    data_used: list[str] | None = None
     recorded_at: datetime | None = None
 
 
@@ -127,6 +131,76 @@ class ConsentChanged(Struct):
     recorded_at: datetime
     cancelled: list[str]
     in_flight: list[str]
+
+
+class ExportHead(Struct):
+    """Whose data these are, and when they were read."""
+
+    customer_id: str
+    made_at: datetime
+    format: int
+
+
+class RecordKind(Struct, omit_defaults=True):
+    """One kind of record: why it is kept and how long; in an export also how many there are."""
+
+    name: str
+    why: str
+    kept: str
+    records: int | None = None
+
+
+class ExportAnswer(Struct):
+    """Everything on record of a customer; ``complete`` stands last."""
+
+    export: ExportHead
+    index: list[RecordKind]
+    data: dict[str, list[dict[str, Any]]]
+    complete: bool
+
+
+class ErasureAnswer(Struct):
+    """A receipt: how far the erasure is, messages that the push provider may have already, and what must be kept."""
+
+    id: str
+    state: Literal["running", "done"]
+    requested_at: datetime
+    finished_at: datetime | None
+    in_flight: list[str]
+    kept: list[RecordKind]
+
+
+class AliasAnswer(Struct):
+    """An id that was joined."""
+
+    customer_id: str
+    alias: str
+
+
+class AliasItem(Struct):
+    """An id of hers elsewhere."""
+
+    alias: str
+    joined_at: datetime
+
+
+class AliasesAnswer(Struct):
+    """Her ids elsewhere."""
+
+    items: list[AliasItem]
+
+
+class NoticeAnswer(Notice, frozen=True, kw_only=True):
+    """A notice as it was published."""
+
+    version: str
+    published_at: datetime
+
+
+class NoticesAnswer(Struct):
+    """Every published notice, newest first."""
+
+    items: list[NoticeAnswer]
 
 
 class PreferencesAnswer(Struct):

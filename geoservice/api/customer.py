@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -72,12 +73,24 @@ async def patch_preferences(call: Call) -> web.Response:
     if quiet := patch.get("quiet_hours"):
         patch["quiet_hours"] = {end: f"{local}:00" for end, local in quiet.items()}  # times of day have seconds
     preferences, version, withdrawn = await customers.change_preferences(
-        call.services.database, call.services.journal, call.customer_id, patch, call.services.clock.now()
+        call.services.database,
+        call.services.journal,
+        call.customer_id,
+        patch,
+        call.services.clock.now(),
+        expected=_expected(call.request.headers.get("If-Match")),
     )
     return answer(
         write_preferences(preferences) | {"cancelled": withdrawn.cancelled, "in_flight": withdrawn.in_flight},
         headers={"ETag": f'"{version}"'},
     )
+
+
+def _expected(if_match: str | None) -> frozenset[int] | None:
+    """Read If-Match (RFC 9110 section 13.1.1): the versions that may be there; None for any, as without the header."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    return frozenset(int(tag) for tag in re.findall(r'(?<![^\s,])"(\d{1,18})"(?![^\s,])', if_match))
 
 
 def write_preferences(preferences: Preferences) -> dict[str, Any]:
@@ -91,7 +104,14 @@ def write_preferences(preferences: Preferences) -> dict[str, Any]:
 
 ROUTES: Final = (
     Route("GET", "/v1/me/consents", get_consents, answer=answers.ConsentsAnswer),
-    Route("PUT", "/v1/me/consents/{purpose}", put_consent, body=schemas.ConsentBody, answer=answers.ConsentChanged),
+    Route(
+        "PUT",
+        "/v1/me/consents/{purpose}",
+        put_consent,
+        body=schemas.ConsentBody,
+        answer=answers.ConsentChanged,
+        refuses=(409,),
+    ),
     Route("GET", "/v1/me/preferences", get_preferences, answer=answers.PreferencesAnswer, headers=("ETag",)),
     Route(
         "PATCH",
@@ -100,5 +120,7 @@ ROUTES: Final = (
         body=schemas.PreferencesBody,
         answer=answers.PreferencesChanged,
         headers=("ETag",),
+        takes=("If-Match",),
+        refuses=(409, 412),
     ),
 )

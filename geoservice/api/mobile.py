@@ -26,6 +26,7 @@ _NOT_YET: Final = ErrorDetail("type", "unsupported_observation", "only location 
 _IN_THE_FUTURE: Final = ErrorDetail(
     "occurred_at", "in_the_future", "occurred_at is more than 2 minutes ahead of the server's clock"
 )
+_ERASED: Final = ErrorDetail("", "customer_erased", "she had herself erased: nothing about her is stored")
 _LONG_AGO: Final = ErrorDetail("occurred_at", "long_ago", "occurred_at is before the year 2000")
 
 
@@ -96,9 +97,12 @@ async def take_events(call: Call, customer_id: str, *, source: str) -> web.Respo
         elif item.occurred_at < EARLIEST:
             bad.append((index, _LONG_AGO))
         else:
-            good.append(customers.Event(**msgspec.structs.asdict(item)))
-    new = await customers.record_events(call.services.database, customer_id, good, source, at)
-    return answer({"accepted": new, "duplicates": len(good) - new, "rejected": schemas.rejected(bad)}, status=202)
+            good.append((index, customers.Event(**msgspec.structs.asdict(item))))
+    places, allowed = [index for index, _ in good], [event for _, event in good]
+    recorded = await customers.record_events(call.services.database, customer_id, allowed, source, at)
+    bad += [(places[place], _ERASED) for place in recorded.refused]
+    duplicates = len(good) - len(recorded.refused) - recorded.new
+    return answer({"accepted": recorded.new, "duplicates": duplicates, "rejected": schemas.rejected(bad)}, status=202)
 
 
 async def get_presence(call: Call) -> web.Response:

@@ -32,11 +32,16 @@ _PROBLEMS: Final = {
     503: "Not now; Retry-After says when.",
 }
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "Location": {"description": "Where to ask again.", "required": True, "schema": {"type": "string"}},
     "ETag": {"description": "The version of what was answered.", "required": True, "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"required": True, "schema": {"type": "string"}},
 }
+_NOT_ALL_YET: Final = {202: "Begun; it goes on after this answer.", 503: "Not everything is there."}
 _PROBLEM_HEADERS: Final = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+_TAKEN: Final[dict[str, dict[str, str]]] = {
+    "If-Match": {"description": "The ETag that was read; 412 when it was changed since."}
+}
 _ACCESS_REASON: Final = {
     "name": "Access-Reason",
     "in": "header",
@@ -118,7 +123,7 @@ def _responses(route: Route, schemas: dict[Any, dict[str, Any]]) -> dict[str, An
             **_headers((_PROBLEM_HEADERS[status],) if status in _PROBLEM_HEADERS else ()),
         }
     for status in route.also:
-        good[str(status)] = {"description": "Not everything is there.", **content}
+        good[str(status)] = {"description": _NOT_ALL_YET[status], **content}
     return good
 
 
@@ -149,6 +154,8 @@ def _path_parameters(route: Route, schemas: dict[Any, dict[str, Any]]) -> Iterab
         yield {"name": name, "in": "path", "required": True, "schema": schemas[kind]}
     if route.asks_reason:
         yield _ACCESS_REASON
+    for name in route.takes:
+        yield {"name": name, "in": "header", "required": False, "schema": {"type": "string"}} | _TAKEN[name]
 
 
 def _query_parameters(

@@ -91,6 +91,8 @@ class Route:
     """Other statuses that come with the same answer."""
     headers: tuple[str, ...] = ()
     """Headers that a good answer has."""
+    takes: tuple[str, ...] = ()
+    """Headers of a request that change what is done."""
     asks_reason: bool = False
     """Whether it can read one customer's records, which needs the header Access-Reason."""
 

@@ -85,11 +85,14 @@ class _EventsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
+NoticeVersion = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
     """``PUT /v1/me/consents/{purpose}``."""
 
     granted: bool
-    notice_version: Annotated[str, Meta(min_length=1, max_length=64)]
+    notice_version: NoticeVersion
     language: ShortText | None = None
     source: Annotated[str, Meta(max_length=200)] | None = None
     os_permission: OsPermission | None = None

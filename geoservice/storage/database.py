@@ -20,6 +20,7 @@ TRANSIENT: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
+    asyncpg.ForeignKeyViolationError,  # the row that it hangs on was erased between two statements
 )
 """Errors after which the same transaction, run again, is expected to work."""
 

@@ -7,7 +7,7 @@ journal before she gets her answer, so that a database restored from a backup do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -17,19 +17,24 @@ import asyncpg
 import msgspec
 
 from geoservice.decisions.facts import Preferences
-from geoservice.errors import Conflict, Invalid, NotFound
+from geoservice.errors import Conflict, ErrorDetail, Invalid, NotFound, PreconditionFailed
 from geoservice.storage.database import Database
 from geoservice.storage.journal import ConsentWithdrawn, Journal, PreferencesChanged, SignedOut
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Channel, EventType, OsPermission, Platform, Purpose, to_jsonable
+from geoservice.workflows.standing import Standing, refuse_alias, standing, welcome
 
 TOPICS_MAX: Final = 200
 _ATTEMPTS: Final = 5
 
+DEVICES_MAX: Final = 200
+"""Phones of one customer: far more than anybody has, and too few to farm push tokens with."""
+
 _sql = Queries("customers")
+_privacy = Queries("privacy")
 
 
-class _DevicesChanged(Exception):
+class DevicesChanged(Exception):
     """A device appeared between the two looks; its lock belongs before the customer's."""
 
 
@@ -39,7 +44,7 @@ async def lock_customer(connection: Connection, customer_id: str) -> None:
     await _sql.lock_customers.fetch(connection, customer_ids=[customer_id])
     now = [row["device_id"] for row in await _sql.device_ids.fetch(connection, customer_id=customer_id)]
     if now != locked:
-        raise _DevicesChanged
+        raise DevicesChanged
 
 
 async def run_locked(database: Database, work: Any) -> Any:
@@ -47,7 +52,7 @@ async def run_locked(database: Database, work: Any) -> Any:
     for _ in range(_ATTEMPTS):
         try:
             return await database.run(work)
-        except (_DevicesChanged, asyncpg.UniqueViolationError):
+        except (DevicesChanged, asyncpg.UniqueViolationError):
             continue
     raise Conflict("The customer's devices keep changing; try again.")
 
@@ -73,22 +78,34 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     os_location_permission: OsPermission = OsPermission.UNKNOWN
 
 
-async def add_device(database: Database, key: tuple[str, str], at: datetime) -> None:
-    """Create a device that posts pings before it registered; it has no push token yet."""
+async def add_device(database: Database, key: tuple[str, str], at: datetime) -> bool:
+    """Create a device that posts pings before it registered; not for somebody who had herself erased.
 
-    async def work(connection: Connection) -> None:
+    It has no push token yet. Returns whether it is there. Raises Conflict for an alias, and for one device too many.
+    """
+
+    async def work(connection: Connection) -> bool:
+        hers = await standing(connection, key[0])
+        if hers.away:
+            return False
+        refuse_alias(hers)
         if not await _create_device(connection, key, at):
-            return  # it is there, and whoever made it has done the rest; its lock would come too late now
+            return True  # it is there, and whoever made it has done the rest; its lock would come too late now
         await _sql.lock_customers.fetch(connection, customer_ids=[key[0]])
         await _sql.copy_location_consent.run(connection, customer_id=key[0], device_id=key[1])
+        return True
 
-    await database.run(work)
+    return await database.run(work)
 
 
 async def _create_device(connection: Connection, key: tuple[str, str], at: datetime) -> bool:
     """Make sure that the device is there; tell whether it is new, and so locked."""
     await _sql.add_customer.run(connection, customer_id=key[0], at=at)
-    return await _sql.add_device.run(connection, customer_id=key[0], device_id=key[1], at=at) > 0
+    if not await _sql.add_device.run(connection, customer_id=key[0], device_id=key[1], at=at):
+        return False
+    if await _sql.count_devices.value(connection, customer_id=key[0]) > DEVICES_MAX:
+        raise Conflict(f"At most {DEVICES_MAX} phones; sign out on one of the others.", code="too_many_devices")
+    return True
 
 
 async def register_device(database: Database, key: tuple[str, str], registration: Registration, at: datetime) -> None:
@@ -99,13 +116,14 @@ async def register_device(database: Database, key: tuple[str, str], registration
     async def work(connection: Connection) -> None:
         names = sorted(f"{kind} {value}" for kind, value in address.items() if value is not None)
         await _sql.lock_address.fetch(connection, names=names)
+        await welcome(connection, customer_id, at)
         await _create_device(connection, key, at)
         rows = await _sql.lock_devices_for_sign_in.fetch(
             connection, customer_id=customer_id, device_id=device_id, **address
         )
         others = [row for row in rows if (row["customer_id"], row["device_id"]) != key]
         if len(others) == len(rows):
-            raise _DevicesChanged  # signed out in between
+            raise DevicesChanged  # signed out in between
         owners = sorted({customer_id, *(row["customer_id"] for row in others)})
         await _sql.lock_customers.fetch(connection, customer_ids=owners)
         await _sql.release_token.run(connection, customer_id=customer_id, device_id=device_id, **address)
@@ -194,6 +212,10 @@ async def apply_consent(
     """
 
     async def work(connection: Connection) -> Withdrawn:
+        await welcome(connection, customer_id, at)
+        if change.granted and not await _privacy.is_notice.value(connection, version=change.notice_version):
+            detail = ErrorDetail("notice_version", "unknown_notice", "no notice was published under this version")
+            raise Invalid("Nobody can have agreed to this notice.", details=[detail])
         await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
         await lock_customer(connection, customer_id)
         await _sql.add_consent.run(
@@ -255,15 +277,27 @@ def _decode_preferences(row: Any) -> tuple[Preferences, int]:
 
 
 async def change_preferences(
-    database: Database, journal: Journal, customer_id: str, patch: dict[str, Any], at: datetime
+    database: Database,
+    journal: Journal,
+    customer_id: str,
+    patch: dict[str, Any],
+    at: datetime,
+    *,
+    expected: Collection[int] | None = None,
 ) -> tuple[Preferences, int, Withdrawn]:
-    """Merge a checked patch (RFC 7396) into her settings; messages that they no longer want are cancelled."""
+    """Merge a checked patch (RFC 7396) into her settings; messages that they no longer want are cancelled.
+
+    Raises PreconditionFailed when their version is not among the ``expected`` ones: somebody else was faster.
+    """
 
     async def work(connection: Connection) -> tuple[Preferences, int, Withdrawn]:
+        await welcome(connection, customer_id, at)
         await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
         await lock_customer(connection, customer_id)
         row = await _sql.preferences.row(connection, customer_id=customer_id)
-        before, _ = _decode_preferences(row)
+        before, known = _decode_preferences(row)
+        if expected is not None and known not in expected:
+            raise PreconditionFailed("The settings were changed since they were read; read them again.")
         after = msgspec.convert(merge_patch(to_jsonable(before), patch), Preferences)
         if len(after.topics) > TOPICS_MAX:
             raise Invalid(f"At most {TOPICS_MAX} topics.", code="too_many_topics")
@@ -288,10 +322,11 @@ def _is_stricter(before: Preferences, after: Preferences, at: datetime) -> bool:
     """Whether what waits may not be wanted any more whatever its topic; when in doubt, it is cancelled."""
     return (
         after.channels.get(Channel.PUSH) is False
-        or after.daily_cap == 0
+        or (after.daily_cap is not None and (before.daily_cap is None or after.daily_cap < before.daily_cap))
         or (after.snooze_until is not None and after.snooze_until > at)
         or after.comfort_level < before.comfort_level
         or (after.quiet_hours is not None and after.quiet_hours != before.quiet_hours)
+        or after.timezone != before.timezone
     )
 
 
@@ -332,22 +367,37 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return "sha:" + blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of events: how many are new, and the places of those that may not be stored."""
+
+    new: int
+    refused: list[int]
+
+
 EVENT_TOLERANCE: Final = timedelta(minutes=2)
 """An event this far in the future is a phone's clock that runs ahead; more is rejected."""
 
 
 async def record_events(
     database: Database, customer_id: str, events: Sequence[Event], source: str, at: datetime
-) -> int:
-    """Store events once each, by id; return how many were new."""
+) -> Recorded:
+    """Store events once each, by id, also of an alias; what was erased, or came after an erasure, is not stored."""
     if not events:
-        return 0
+        return Recorded(0, [])
 
-    async def work(connection: Connection) -> int:
-        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
+    async def work(connection: Connection) -> Recorded:
+        hers = await standing(connection, customer_id)
+        refused = [place for place, event in enumerate(events) if not hers.may_store(event.occurred_at)]
+        kept = [event for event in events if hers.may_store(event.occurred_at)]
+        return Recorded(await add(connection, hers, kept) if kept else 0, refused)
+
+    async def add(connection: Connection, hers: Standing, events: Sequence[Event]) -> int:
+        await _sql.add_customer.run(connection, customer_id=hers.customer_id, at=at)
         rows = await _sql.add_events.fetch(
             connection,
-            customer_id=customer_id,
+            customer_id=hers.customer_id,
+            alias=hers.alias,
             event_ids=[event.identity for event in events],
             types=[event.type.value for event in events],
             # What a fast clock calls the near future has happened.
@@ -376,10 +426,13 @@ async def presence(database: Database, customer_id: str) -> list[asyncpg.Record]
 
 
 async def update_customer(database: Database, customer_id: str, at: datetime, **known: Any) -> None:
-    """Note what the shop knows of her; None leaves a field as it is."""
+    """Note what the shop knows of her, by her own id or an alias; None leaves a field as it is. Raises Conflict."""
 
     async def work(connection: Connection) -> None:
-        await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
-        await _sql.update_customer.run(connection, customer_id=customer_id, **known)
+        hers = await standing(connection, customer_id)
+        if hers.away:
+            raise Conflict("She had herself erased: nothing about her is stored.", code="customer_erased")
+        await _sql.add_customer.run(connection, customer_id=hers.customer_id, at=at)
+        await _sql.update_customer.run(connection, customer_id=hers.customer_id, **known)
 
     await database.run(work)

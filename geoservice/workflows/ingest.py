@@ -109,7 +109,8 @@ class Ingest:
             try:
                 return await answer
             except _UnknownDevice:
-                await add_device(self._database, key, self._clock.now())
+                if not await add_device(self._database, key, self._clock.now()):  # she had herself erased
+                    return IngestReceipt(ignored=[(index, Ignored.NO_LOCATION_CONSENT) for index, _ in fixes])
         raise Overloaded("This device is being removed; try again shortly.")
 
     async def run(self) -> None:

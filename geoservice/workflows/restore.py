@@ -27,7 +27,7 @@ from geoservice.storage.journal import (
 )
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Purpose
-from geoservice.workflows import customers, operating
+from geoservice.workflows import customers, erasure, operating
 
 SOURCE: Final = "restore-check"
 """Where a consent record says it came from when the journal gave it."""
@@ -134,7 +134,7 @@ async def _apply_to(
 ) -> None:
     customer_id = row["customer_id"]
     if hers.erased is not None and row["created_at"] < hers.erased.at:
-        await database.run(lambda connection: _erase(connection, customer_id))
+        await erasure.erase_again(database, customer_id, at)
         report.customers_erased += 1
         return
     for entry in hers.withdrawn.values():
@@ -146,13 +146,6 @@ async def _apply_to(
             report.lines_unreadable += 1
     if hers.signed_out:
         report.phones_signed_out += await _sign_out(database, journal, customer_id, hers.signed_out, at)
-
-
-async def _erase(connection: Connection, customer_id: str) -> None:
-    await _sql.lock_devices_of.fetch(connection, customer_id=customer_id)
-    await _sql.lock_customer.fetch(connection, customer_id=customer_id)
-    await _sql.erase_unkeyed.run(connection, customer_id=customer_id)
-    await _sql.erase_customer.run(connection, customer_id=customer_id)
 
 
 async def _withdraw(database: Database, customer_id: str, entry: ConsentWithdrawn) -> bool:

@@ -37,7 +37,7 @@ def named(routes: list[Route]) -> Any:
 
 
 def path_of(route: Route) -> str:
-    return route.path.replace("{id}", "thing").replace("{purpose}", "location")
+    return route.path.replace("{id}", "thing").replace("{purpose}", "location").replace("{alias}", "other")
 
 
 def credentials(client: Client, route: Route) -> dict[str, str]:

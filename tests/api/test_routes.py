@@ -31,7 +31,7 @@ def named(routes: list[Route]) -> Any:
 
 
 def path_of(route: Route, id_: str = "thing") -> str:
-    return route.path.replace("{id}", id_).replace("{purpose}", "location")
+    return route.path.replace("{id}", id_).replace("{purpose}", "location").replace("{alias}", "other")
 
 
 async def send(client: Client, route: Route, who: dict[str, str], id_: str = "thing") -> Any:
@@ -218,7 +218,9 @@ async def test_an_id_that_cannot_be_is_not_found(shared, route):
 # What is not there at all -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/pings/", "/v1/me", "//v1/pings", "/v1/stores/a/b/c"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/nothing", "/v1/pings/", "/v1/mine", "//v1/pings", "/v1/stores/a/b/c"]
+)
 async def test_an_unknown_path_is_not_found(shared, path):
     """A path that no route has is a problem document, too."""
     refused(await shared.call("GET", path), 404, "not_found")

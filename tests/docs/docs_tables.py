@@ -15,13 +15,16 @@ import msgspec
 from geoservice import cli, errors
 from geoservice.api.routing import Route
 from geoservice.app import all_routes
-from geoservice.config import SETTINGS
+from geoservice.config import SETTINGS, load_settings
 from geoservice.decisions.facts import RetailerDefaults
 from geoservice.decisions.reasons import REASONS, Gate
 from geoservice.decisions.templates import FILTERS, VARIABLES
 from geoservice.geofencing.presence import presence_diagram
 from geoservice.telemetry import metrics
 from geoservice.vocabulary import MESSAGE_MOVES, MessageState
+from geoservice.workflows import records
+from geoservice.workflows.export import how_long
+from geoservice.workflows.records import Kept
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -179,6 +182,20 @@ def limit_defaults() -> str:
     return table(["limit", "default", "meaning"], rows)
 
 
+def kept(rows: Iterable[Kept]) -> Callable[[], str]:
+    def make() -> str:
+        there, defaults = columns(), load_settings({})
+        return table(
+            ["table", "columns", "why", "how long"],
+            [
+                [code(row.table), ", ".join(map(code, there[row.table])), row.why, how_long(row, defaults)]
+                for row in rows
+            ],
+        )
+
+    return make
+
+
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("settings.md", "settings"): settings,
     ("metrics.md", "metrics"): metric_table,
@@ -190,6 +207,9 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("first-campaign.md", "variables"): template_variables,
     ("first-campaign.md", "filters"): template_filters,
     ("first-campaign.md", "limits"): limit_defaults,
+    ("privacy.md", "customers"): kept(records.CUSTOMERS),
+    ("privacy.md", "evidence"): kept(records.EVIDENCE),
+    ("privacy.md", "shop"): kept(records.SHOP),
 }
 """(page, name of the markers) -> what stands between them."""
 

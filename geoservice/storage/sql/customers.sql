@@ -6,6 +6,9 @@ insert into customers (customer_id, created_at) values (:customer_id, :at) on co
 insert into devices (customer_id, device_id, registered_at) values (:customer_id, :device_id, :at)
 on conflict do nothing;
 
+-- name: count_devices
+select count(*) from devices where customer_id = :customer_id;
+
 -- name: copy_location_consent
 -- L1 and L2 are held: the newest consent cannot change under us.
 update devices set location_allowed = coalesce((
@@ -78,8 +81,13 @@ from (
 where v.customer_id = :customer_id and v.visit_id = stays.visit_id and v.ended_at is null;
 
 -- name: add_consent
-insert into consents (customer_id, purpose, granted, notice_version, language, source, os_permission, recorded_at)
-values (:customer_id, :purpose, :granted, :notice_version, :language, :source, :os_permission, :at);
+-- With what the notice says of itself, if it was published here.
+insert into consents (customer_id, purpose, granted, notice_version, language, source, os_permission, jurisdiction,
+                      controller, data_used, recorded_at)
+select :customer_id, :purpose, :granted, answered.version, :language, :source, :os_permission, n.jurisdiction,
+       n.controller, n.data_used, :at
+from (values (:notice_version)) as answered (version)
+left join notices n using (version);
 
 -- name: allow_location
 update devices set location_allowed = true where customer_id = :customer_id;
@@ -141,7 +149,8 @@ where (customer_id, message_id) in (
 select message_id from messages where customer_id = :customer_id and state = 'sending' order by message_id;
 
 -- name: consents_in_force
-select distinct on (purpose) purpose, granted, notice_version, language, source, os_permission, recorded_at
+select distinct on (purpose) purpose, granted, notice_version, language, source, os_permission, jurisdiction,
+       controller, data_used, recorded_at
 from consents where customer_id = :customer_id
 order by purpose, consent_id desc;
 
@@ -163,9 +172,9 @@ where customer_id = :customer_id;
 
 -- name: add_events
 insert into events (customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id,
-                    order_id, source, received_at)
+                    order_id, source, received_at, alias)
 select :customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id, :source,
-       :at
+       :at, :alias
 from unnest(:event_ids::text[], :types::text[], :occurred_ats::timestamptz[], :product_ids::text[],
             :categories::text[], :quantities::integer[], :prices::double precision[], :store_ids::text[],
             :order_ids::text[])

@@ -58,21 +58,3 @@ order by consent_id desc limit 1;
 
 -- name: preferences_of
 select updated_at from preferences where customer_id = :customer_id;
-
--- name: lock_devices_of
--- L1.
-select customer_id, device_id from devices where customer_id = :customer_id
-order by customer_id, device_id for update;
-
--- name: lock_customer
--- L2.
-select customer_id from customers where customer_id = :customer_id for update;
-
--- name: erase_unkeyed
--- What no foreign key takes along. Who looked at her records stays on record, as evidence.
-with receipts as (delete from ping_receipts where customer_id = :customer_id)
-delete from transitions where customer_id = :customer_id;
-
--- name: erase_customer
--- Everything else that is hers goes with the row.
-delete from customers where customer_id = :customer_id;
