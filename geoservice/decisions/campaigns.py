@@ -27,7 +27,7 @@ from geoservice.decisions.conditions import (
 from geoservice.decisions.schedule import AskAgain, Schedule, Send
 from geoservice.decisions.templates import Template, compile_template
 from geoservice.errors import ErrorDetail, Invalid
-from geoservice.vocabulary import CustomerId, EventType, GeofenceKind, Id, Instant, Transition, TransitionKind
+from geoservice.vocabulary import Channel, CustomerId, EventType, GeofenceKind, Id, Instant, Transition, TransitionKind
 
 if TYPE_CHECKING:  # facts.py holds campaigns, so it cannot be imported here at run time
     from geoservice.decisions.facts import GeofenceFacts
@@ -145,6 +145,8 @@ class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     valid_until: Instant | None = None
     priority: Annotated[int, Meta(ge=-1_000, le=1_000)] = 0
     ambiguous: Ambiguous = Ambiguous.DROP
+    channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=2)] = (Channel.PUSH, Channel.INBOX)
+    """In the order in which they are tried; a message goes by one of them."""
 
 
 class Audience(Struct, frozen=True, cache_hash=True):
@@ -152,6 +154,7 @@ class Audience(Struct, frozen=True, cache_hash=True):
 
     topic: str
     uses: frozenset[Use]
+    channels: tuple[Channel, ...]
 
 
 class Pace(Struct, frozen=True, cache_hash=True):
@@ -279,7 +282,7 @@ def compile_campaign(
         campaign_id=campaign_id,
         version=version,
         spec=spec,
-        audience=Audience(spec.topic, frozenset(map(Use, spec.uses))),
+        audience=Audience(spec.topic, frozenset(map(Use, spec.uses)), spec.channels),
         pace=Pace(
             spec.trigger.on,
             spec.trigger.after_s,

@@ -9,6 +9,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from geoservice.decisions.campaigns import Campaign, Use
+from geoservice.decisions.channels import is_switched_on
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.context import Evidence, Provenance
 from geoservice.decisions.facts import ConsentFact, Facts
@@ -43,11 +44,11 @@ SENSITIVE_WORDS: Final = frozenset(
 _WORDS = re.compile(r"[^\W_]+")
 
 
-def needed_purposes(uses: frozenset[Use]) -> tuple[Purpose, ...]:
-    """The consents that a push triggered by a place needs, given the data uses that its campaign declares."""
-    if uses & PERSONAL_USES:
-        return (Purpose.LOCATION, Purpose.MARKETING_PUSH, Purpose.PERSONALISATION)
-    return (Purpose.LOCATION, Purpose.MARKETING_PUSH)
+def needed_purposes(uses: frozenset[Use], channel: Channel) -> tuple[Purpose, ...]:
+    """The consents that a message triggered by a place needs: by its channel, and by what its campaign uses."""
+    by_channel = (Purpose.MARKETING_PUSH,) if channel is Channel.PUSH else ()
+    by_use = (Purpose.PERSONALISATION,) if uses & PERSONAL_USES else ()
+    return (Purpose.LOCATION, *by_channel, *by_use)
 
 
 _MISSING: Final[dict[Purpose, Reason]] = {
@@ -57,11 +58,11 @@ _MISSING: Final[dict[Purpose, Reason]] = {
 }
 
 
-def consent_check(facts: Facts, uses: frozenset[Use], at: datetime) -> Check:
+def consent_check(facts: Facts, uses: frozenset[Use], channel: Channel, at: datetime) -> Check:
     """Check 1: the consents that these uses need, the phone's permission, the age. No record means no."""
     refusals: list[Reason] = []
     used: dict[str, Any] = {}
-    for purpose in needed_purposes(uses):
+    for purpose in needed_purposes(uses, channel):
         consent = facts.consents.get(purpose)
         used[purpose.value] = _consent_record(consent)
         if consent is None or not consent.granted:
@@ -87,16 +88,16 @@ def _maybe_under_age(facts: Facts, at: datetime) -> bool:
     return born is not None and at.astimezone(ZoneInfo(facts.customer.timezone)).year - born <= MIN_AGE_YEARS
 
 
-def preferences_check(facts: Facts, topic: str, uses: frozenset[Use], at: datetime) -> Check:
+def preferences_check(facts: Facts, topic: str, uses: frozenset[Use], channel: Channel, at: datetime) -> Check:
     """Check 2: topic and channel on, an address, no snooze, and a comfort level that allows these uses."""
     preferences = facts.preferences
     refusals: list[Reason] = []
-    used: dict[str, Any] = {"topic": topic, "comfort_level": preferences.comfort_level}
+    used: dict[str, Any] = {"topic": topic, "channel": channel.value, "comfort_level": preferences.comfort_level}
     if not preferences.topics.get(topic, False):
         refusals.append(Reason.TOPIC_OFF)
-    if not preferences.channels.get(Channel.PUSH, True):
+    if not is_switched_on(facts, channel):
         refusals.append(Reason.CHANNEL_OFF)
-    if not facts.customer.push_reachable:
+    if channel is Channel.PUSH and not facts.customer.push_reachable:
         refusals.append(Reason.NO_PUSH_ADDRESS)
     if preferences.snooze_until is not None and at < preferences.snooze_until:
         refusals.append(Reason.SNOOZED)

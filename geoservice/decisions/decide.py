@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from geoservice.decisions.brakes import campaign_check
 from geoservice.decisions.campaigns import Audience, Campaign, Pace, TriggerOn
+from geoservice.decisions.channels import channel_of
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check, sensitive_check
@@ -134,9 +135,10 @@ class _Moment:
         found = self._permissions.get(audience)
         if found is None:
             facts, at = self.facts, self.at
+            channel = channel_of(facts, audience.channels)
             found = self._permissions[audience] = (
-                consent_check(facts, audience.uses, at),
-                preferences_check(facts, audience.topic, audience.uses, at),
+                consent_check(facts, audience.uses, channel, at),
+                preferences_check(facts, audience.topic, audience.uses, channel, at),
             )
         return found
 

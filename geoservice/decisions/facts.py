@@ -40,7 +40,7 @@ class QuietHours(Struct, frozen=True):
 
 
 class Preferences(Struct, frozen=True):
-    """What the customer set. A topic without an entry is off; a channel without an entry is on."""
+    """What the customer set. Without an entry a topic and the inbox are off, and push is on."""
 
     topics: Mapping[str, bool] = {}
     channels: Mapping[Channel, bool] = {}
@@ -71,7 +71,7 @@ class CustomerFacts(Struct, frozen=True):
     birth_year: int | None = None
     os_permission: OsPermission = OsPermission.UNKNOWN
     push_reachable: bool = True
-    """Whether the device that moved has a push token or installation id."""
+    """Whether any device of hers has a push token or installation id."""
 
 
 class StoreFacts(Struct, frozen=True):

@@ -160,13 +160,13 @@ REASONS: Final[dict[Reason, ReasonText]] = {
     ),
     Reason.CHANNEL_OFF: ReasonText(
         Gate.PREFERENCES,
-        "The customer has switched off push messages.",
-        "You have switched off push messages.",
-        "The channel `push` is on until the customer switches it off.",
+        "The customer has switched off the channel of this campaign's messages.",
+        "You have switched off the way in which this message would have come.",
+        "The channel `push` is on until the customer switches it off, `inbox` is off until she switches it on.",
     ),
     Reason.NO_PUSH_ADDRESS: ReasonText(
         Gate.PREFERENCES,
-        "The device that moved has no push token or installation id.",
+        "None of the customer's devices has a push token or installation id.",
         "Your phone is not set up to receive our messages.",
         "The app registers the address with `PUT /v1/devices/{device_id}`; without one no cap slot is taken.",
     ),

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from geoservice.decisions.campaigns import Campaign
+from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.context import Evidence, Match
 from geoservice.decisions.facts import Facts
@@ -63,7 +64,7 @@ def explain(facts: Facts, campaign: Campaign, evidence: Evidence, zone: ZoneInfo
     today = at.astimezone(zone).date()
     consents = [
         ConsentUsed(purpose, fact.since, fact.notice_version)
-        for purpose in needed_purposes(campaign.uses)
+        for purpose in needed_purposes(campaign.uses, channel_of(facts, campaign.audience.channels))
         if (fact := facts.consents.get(purpose)) is not None
     ]
     return Why(

@@ -230,7 +230,7 @@ async def apply_consent(
         if change.granted:
             return Withdrawn([], [])
         await _sql.forbid_resending.run(
-            connection, customer_id=customer_id, everything=False, topics=[], purposes=[purpose.value]
+            connection, customer_id=customer_id, everything=False, topics=[], channels=[], purposes=[purpose.value]
         )
         return await _cancel(connection, _sql.cancel_needing, customer_id, at, purpose=purpose.value)
 
@@ -304,11 +304,18 @@ async def change_preferences(
         version = await _sql.save_preferences.value(connection, customer_id=customer_id, body=to_jsonable(after), at=at)
         everything = _is_stricter(before, after, at)
         topics = [topic for topic, on in before.topics.items() if on and not after.topics.get(topic)]
+        channels = [each.value for each in Channel if not after.channels.get(each, each is Channel.PUSH)]
         await _sql.forbid_resending.run(
-            connection, customer_id=customer_id, everything=everything, topics=topics, purposes=[]
+            connection, customer_id=customer_id, everything=everything, topics=topics, channels=channels, purposes=[]
         )
         withdrawn = await _cancel(
-            connection, _sql.cancel_unwanted, customer_id, at, everything=everything, topics=topics
+            connection,
+            _sql.cancel_unwanted,
+            customer_id,
+            at,
+            everything=everything,
+            topics=topics,
+            channels=channels,
         )
         return after, version, withdrawn
 
@@ -321,8 +328,7 @@ async def change_preferences(
 def _is_stricter(before: Preferences, after: Preferences, at: datetime) -> bool:
     """Whether what waits may not be wanted any more whatever its topic; when in doubt, it is cancelled."""
     return (
-        after.channels.get(Channel.PUSH) is False
-        or (after.daily_cap is not None and (before.daily_cap is None or after.daily_cap < before.daily_cap))
+        (after.daily_cap is not None and (before.daily_cap is None or after.daily_cap < before.daily_cap))
         or (after.snooze_until is not None and after.snooze_until > at)
         or after.comfort_level < before.comfort_level
         or (after.quiet_hours is not None and after.quiet_hours != before.quiet_hours)

@@ -21,6 +21,7 @@ from uuid import uuid4
 import msgspec
 
 from geoservice.decisions.campaigns import Ambiguous, Campaign
+from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.decide import Decision, Outcome, Rank, decide
 from geoservice.decisions.facts import (
@@ -475,6 +476,7 @@ def _decision_row(entry: _Entry) -> dict[str, Any]:
 def _message_row(entry: _Entry) -> dict[str, Any]:
     facts, decision = entry.facts, entry.decision
     campaign = _campaign_of(facts, decision)
+    channel = channel_of(facts, campaign.audience.channels)
     return {
         "customer_id": entry.customer_id,
         "message_id": entry.message_id,
@@ -485,7 +487,8 @@ def _message_row(entry: _Entry) -> dict[str, Any]:
         "store_id": facts.store.store_id if facts.store else None,
         "geofence_id": facts.geofence.geofence_id,
         "visit_id": facts.visit_id,
-        "purposes": needed_purposes(campaign.uses),
+        "channel": channel,
+        "purposes": needed_purposes(campaign.uses, channel),
         "payload": to_jsonable(decision.payload),
         "why": to_jsonable(decision.why),
         "resend": campaign.spec.ambiguous is Ambiguous.RESEND,

@@ -126,7 +126,7 @@ returning m.message_id;
 with waiting as (
     select customer_id, message_id from messages
     where customer_id = :customer_id and state in ('pending', 'claimed', 'retry_wait', 'sending', 'unknown')
-      and (:everything or topic = any(:topics::text[]))
+      and (:everything or topic = any(:topics::text[]) or channel = any(:channels::text[]))
     order by customer_id, message_id for no key update
 )
 update messages m set state = 'cancelled', failure = 'preferences_changed', finished_at = :at, claim_id = null,
@@ -141,7 +141,8 @@ update messages set unwanted = true
 where (customer_id, message_id) in (
     select customer_id, message_id from messages
     where customer_id = :customer_id and state in ('sending', 'unknown') and not unwanted
-      and (:everything or topic = any(:topics::text[]) or purposes && :purposes::text[])
+      and (:everything or topic = any(:topics::text[]) or channel = any(:channels::text[])
+           or purposes && :purposes::text[])
     order by customer_id, message_id for no key update);
 
 -- name: in_flight

@@ -30,7 +30,9 @@ with looked_at as (
 select t.customer_id, t.transition_id, t.device_id, t.geofence_id, t.kind, t.at, t.confidence, t.source, t.late,
        t.initial, t.assumed, t.speed_mps, t.fast_at, t.visit_id, t.trace, l.waited_for, d.timezone as device_timezone,
        coalesce(d.os_location_permission, 'unknown') as os_location_permission,
-       (d.push_token is not null or d.fid is not null) as push_reachable, d.locale as device_locale,
+       exists (select from devices any_of_hers where any_of_hers.customer_id = t.customer_id
+               and (any_of_hers.push_token is not null or any_of_hers.fid is not null)) as push_reachable,
+       d.locale as device_locale,
        case when l.waited_for is not null then d.track end as track
 from looked_at l
 join transitions t on t.customer_id = l.customer_id and t.transition_id = l.transition_id
@@ -112,10 +114,10 @@ order by place_in_batch;
 insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id,
                       geofence_id, visit_id, purposes, payload, why, resend, until_left, reserved_at, not_before,
                       expires_at, trace)
-select customer_id, message_id, decision_id, campaign_id, topic, 'push', device_id, store_id, geofence_id, visit_id,
+select customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id, geofence_id, visit_id,
        purposes, payload, why, resend, until_left, :at, :at, expires_at, trace
 from jsonb_to_recordset(:rows::jsonb)
-    as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, device_id text,
+    as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, channel text, device_id text,
           store_id text, geofence_id text, visit_id text, purposes text[], payload jsonb, why jsonb, resend boolean,
           until_left boolean, expires_at timestamptz, trace text)
 order by customer_id, message_id;
