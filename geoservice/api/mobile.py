@@ -12,14 +12,13 @@ from geoservice.api import answers, schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import ErrorDetail, Invalid
 from geoservice.geofencing.screening import EARLIEST
-from geoservice.geofencing.track import DeviceTrack
+from geoservice.geofencing.track import read_track
 from geoservice.vocabulary import Fix, Observation, to_jsonable
 from geoservice.workflows import customers
 from geoservice.workflows.publishing import is_zone
 
 _device_body = msgspec.json.Decoder(schemas.DeviceBody)
 _observation = itemgetter(1)
-_decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 _NOT_YET: Final = ErrorDetail("type", "unsupported_observation", "only location fixes are matched so far")
 
@@ -110,7 +109,7 @@ async def get_presence(call: Call) -> web.Response:
     snapshot = call.services.directory.snapshot
     items = []
     for row in await customers.presence(call.services.database, call.customer_id):
-        track = DeviceTrack() if row["track"] is None else _decode_track(row["track"])
+        track = read_track(row["track"])
         for presence in track.presences:
             fence = snapshot.fence(presence.geofence_id)
             items.append(

@@ -34,7 +34,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
 from geoservice.vocabulary import GeofenceKind
 
 Floats = NDArray[np.float64]
@@ -135,6 +135,11 @@ class Catalogue:
             _edges={},
         )
 
+    def dwell_s(self, fence: int) -> float:
+        """After how many seconds inside a dwell is told."""
+        dwell_s = self.fences[fence].dwell_s
+        return DEFAULT_DWELL_S if dwell_s is None else dwell_s
+
     def match(self, lon: Floats, lat: Floats) -> tuple[Indexes, Indexes]:
         """Pairs (index of the fix, index of the geofence) whose bounding box holds the fix, sorted by fix.
 
@@ -168,6 +173,42 @@ class Catalogue:
             fix = fix_index[at]
             p[at], beyond_m[at] = self._polygons(lon[fix], lat[fix], sigma_m[at], fence_index[at])
         return p, beyond_m
+
+    def chords(
+        self, start_lon: Floats, start_lat: Floats, end_lon: Floats, end_lat: Floats
+    ) -> tuple[Indexes, Indexes, Floats]:
+        """Which part of some straight lines runs through which geofences.
+
+        The ends are degrees, shape (n,). Answers (index of the line, index of the geofence, share of the line that is
+        inside), sorted by line; pairs that share nothing are left out. Lines are meant to be short, some kilometres.
+        """
+        fences = max(len(self.fences), 1)
+        turn = 360.0 * np.round((end_lon - start_lon) / 360.0)  # the short way round
+        beyond_180 = np.flatnonzero(turn)
+        line = np.concatenate((np.arange(len(turn)), beyond_180))  # a line across 180° is drawn on both sides
+        shift = np.concatenate((np.zeros(len(turn)), turn[beyond_180]))
+        ends = np.empty((len(line), 2, 2))
+        ends[:, 0, 0], ends[:, 0, 1] = start_lon[line] + shift, start_lat[line]
+        ends[:, 1, 0], ends[:, 1, 1] = end_lon[line] - turn[line] + shift, end_lat[line]
+        drawn = shapely.linestrings(ends)
+        which, entry = self._tree.query(drawn)
+        pairs = np.unique(which * fences + self._owner[entry])  # a fence may have several boxes
+        which, fence = pairs // fences, pairs % fences
+        share = np.zeros(len(pairs))
+        circle = self._circle[fence]
+        at = np.flatnonzero(circle & (which < len(turn)))
+        if at.size:
+            starts, stops = earth_centred(start_lon, start_lat), earth_centred(end_lon, end_lat)
+            centre, radius_m = self._centre[fence[at]], self.effective_radius_m[fence[at]]
+            share[at] = _share_in_spheres(starts[which[at]], stops[which[at]], centre, radius_m)
+        at = np.flatnonzero(~circle)
+        if at.size:
+            inside = shapely.intersection(drawn[which[at]], self._geometry[fence[at]])
+            share[at] = shapely.length(inside) / np.maximum(shapely.length(drawn[which[at]]), 1e-12)
+        pairs, of = np.unique(line[which] * fences + fence, return_inverse=True)
+        whole = np.asarray(np.bincount(of, weights=share, minlength=len(pairs)), dtype=np.float64)
+        some = whole > 0
+        return pairs[some] // fences, pairs[some] % fences, whole[some]
 
     def near_sensitive(self, lon: Floats, lat: Floats, accuracy_m: Floats) -> Bools:
         """Which fixes may be in a sensitive place: their disc touches one, or its buffer. Shape (n,).
@@ -278,6 +319,16 @@ def arc_m(a: Floats, b: Floats) -> Floats:
     chord = np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2 + apart[:, 2] ** 2)
     half = np.minimum(chord / (2 * _MEAN_RADIUS_M), 1.0)
     return 2 * _MEAN_RADIUS_M * np.arcsin(half)
+
+
+def _share_in_spheres(start: Floats, end: Floats, centre: Floats, radius_m: Floats) -> Floats:
+    """Which share of each straight line from start to end, (n, 3) each, lies within the radius of its centre."""
+    along, away = end - start, start - centre
+    a = np.maximum((along * along).sum(axis=1), 1e-12)
+    b = (along * away).sum(axis=1)
+    c = (away * away).sum(axis=1) - radius_m * radius_m
+    root = np.sqrt(np.maximum(b * b - a * c, 0.0))
+    return np.asarray(np.clip((-b + root) / a, 0.0, 1.0) - np.clip((-b - root) / a, 0.0, 1.0))
 
 
 def _metres_per_degree(lat: Floats) -> tuple[Floats, Floats]:

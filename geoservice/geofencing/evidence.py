@@ -1,20 +1,17 @@
 """Evidence: what one observation says about one geofence. Pure.
 
-first inside  p ≥ 0.6, and nobody knows since when: it is the first fix known of the device; or all before it
-              were poor for this fence, the latest with a disc that touches it; or the device is outside,
-              although the fix before, too, was good and had p ≥ 0.6: the fence is new, or was changed.
-inside        p ≥ 0.6, p being the share of the fix's error disc inside the fence.
-proven inside p ≥ 0.6, at least 30 s after the fix inside that is held as a witness, with no p < 0.5 between:
-              the errors of fixes a few seconds apart are the same error. Or p ≥ 0.95 when the fix before is
-              at least 45 s old: whoever reports seldom cannot bring two witnesses.
-perhaps       0.5 ≤ p < 0.6, or p ≥ 0.5 from a poor fix: keeps what is, proves nothing.
-vague         p < 0.5 from a poor fix whose disc touches the fence: says nothing, and presence stays alive.
-not inside    p < 0.5, but not clearly beyond the edge.
-beyond        Beyond the edge by more than the accuracy + max(10 % of the effective radius, 20 m); or a poor
-              fix whose disc is disjoint from the fence.
-outside       Proven: beyond, at least 30 s after the fix beyond that is held as a witness; or once by 250 m
-              more than that; or 5 min and at least 3 fixes in a row with p < 0.5 (vague ones not counted).
-removed       The geofence is in the catalogue no more.
+    first inside  p ≥ 0.6, and nobody knows since when: it is the first fix known of the device; or all before it
+                  were poor for this fence, the latest with a disc that touches it; or the device is outside,
+                  although the fix before, too, was good and had p ≥ 0.6: the fence is new, or was changed.
+    proven inside Another source says so: a beacon, the phone's operating system.
+    inside        p ≥ 0.5, p being the share of the fix's error disc inside the fence.
+    perhaps       p ≥ 0.5 from a poor fix: a sign of life that proves nothing.
+    vague         p < 0.5 from a poor fix whose disc touches the fence: says nothing.
+    not inside    p < 0.5, but not clearly beyond the edge.
+    beyond        Beyond the edge by more than the accuracy + max(10 % of the effective radius, 20 m); or a poor
+                  fix whose disc is disjoint from the fence.
+    outside       By 250 m more than that; or another source says so.
+    crossed       Passed through between two fixes (`geoservice.geofencing.crossing`).
 
 A fix is poor when its accuracy is worse than 2 x the effective radius, that limit held between 100 and
 1,000 m. Poor fixes never enter. "The fix before" is the latest that counted, not a jump that was held.
@@ -35,13 +32,13 @@ import numpy as np
 
 from geoservice.geofencing.catalogue import Bools, Catalogue, Floats, Indexes
 from geoservice.geofencing.path import Path, Rows
-from geoservice.geofencing.track import DeviceTrack, PresenceState
+from geoservice.geofencing.track import TRUST, DeviceTrack, PresenceState
 from geoservice.vocabulary import Source
 
-P_ENTER: Final = 0.6
-P_ALONE: Final = 0.95
+LONG_S: Final = 3_600.0
+"""Fixes further apart are always looked at one by one."""
+P_FIRST: Final = 0.6
 P_INSIDE: Final = 0.5
-SILENCE_S: Final = 45.0
 MARGIN_SHARE: Final = 0.1
 MARGIN_M: Final = 20.0
 FAR_M: Final = 250.0
@@ -51,9 +48,9 @@ POOR_MOST_M: Final = 1_000.0
 
 
 class Evidence(IntEnum):
-    """What one fix says about one geofence; the rules are in the module's docstring."""
+    """What one observation says about one geofence; the rules are in the module's docstring."""
 
-    REMOVED = 0
+    CROSSED = 0
     OUTSIDE = 1
     BEYOND = 2
     NOT_INSIDE = 3
@@ -63,21 +60,23 @@ class Evidence(IntEnum):
     PROVEN_INSIDE = 7
     FIRST_INSIDE = 8
 
-    @property
-    def words(self) -> str:
-        """As the docstring and the diagram write it."""
-        return "proven outside" if self is Evidence.OUTSIDE else self.name.lower().replace("_", " ")
-
 
 class Statement(NamedTuple):
-    """What one observation, whatever its source, says about one geofence; ``at`` is in epoch seconds."""
+    """What one observation, whatever its source, says about one geofence; ``at`` is in epoch seconds.
+
+    ``p`` is how surely the device is inside, 0 to 1; of a crossing, how surely it is outside again. ``silence_s`` is
+    the time since the fix before, and ``moving`` whether the device is on the move. ``beyond`` is how near a fix
+    outside is to being beyond: 0 up to its accuracy from the edge, 1 from the whole margin on.
+    """
 
     at: float
     said: Evidence
     p: float
-    """How surely the device is inside, 0 to 1."""
     source: Source = Source.FIX
     speed_mps: float | None = None
+    silence_s: float = math.inf
+    moving: bool = True
+    beyond: float = 0.0
 
 
 Statements = dict[int, dict[int, list[Statement]]]
@@ -100,14 +99,14 @@ def weigh(
     fix, fence = catalogue.match(rows.lon[counting], rows.lat[counting])
     open_to_all = ~catalogue.sensitive[fence]
     fix, fence = fix[open_to_all], fence[open_to_all]
-    present = _present(catalogue, tracks)
+    present = _present(catalogue, tracks, rows)
     nothing: Statements = {device: {} for device in present.lost}
     if not fix.size and not present.key and not heard:
         return nothing
     row = counting[fix]
-    p, beyond_m = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row, fence)
+    p, beyond_m = _evidence(catalogue, rows, row, fence)
     key = rows.device[row] * len(catalogue.fences) + fence
-    may_enter = (p >= P_ENTER) & (rows.accuracy_m[row] <= _poor_m(catalogue.effective_radius_m[fence]))
+    may_enter = (p >= P_INSIDE) & (rows.accuracy_m[row] <= poor_m(catalogue.effective_radius_m[fence]))
     spoken_of = np.array([device * len(catalogue.fences) + which for device, which in heard], dtype=np.intp)
     wanted = np.unique(np.concatenate((key[may_enter], np.array(present.key, dtype=np.intp), spoken_of)))
     if not wanted.size:
@@ -118,8 +117,14 @@ def weigh(
     )
 
 
+def _evidence(catalogue: Catalogue, rows: Rows, row: Indexes, fence: Indexes) -> tuple[Floats, Floats]:
+    """As the catalogue's; rounded, since vectors may differ in the last bit with their length, and beliefs are kept."""
+    p, beyond_m = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row, fence)
+    return np.round(p, 9), beyond_m
+
+
 class _Present(NamedTuple):
-    """Presences as they were: device * number of fences + fence, and which of them are plainly inside."""
+    """Presences as they were: device * number of fences + fence, and which of them are settled inside."""
 
     key: list[int]
     inside: list[bool]
@@ -127,19 +132,25 @@ class _Present(NamedTuple):
     """Devices with a presence in a fence that was removed or became sensitive."""
 
 
-def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack]) -> _Present:
+def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack], rows: Rows) -> _Present:
     present = _Present([], [], [])
     index_of, fences = catalogue.index_of, len(catalogue.fences)
     sensitive = set(np.flatnonzero(catalogue.sensitive).tolist())  # a look into the array is ten times slower
     inside = PresenceState.INSIDE
     for device, track in enumerate(tracks):
+        newest_at = rows.known[rows.end[device] - 1][0] if track.presences else 0.0
         for presence in track.presences:
             fence = index_of.get(presence.geofence_id)
             if fence is None or fence in sensitive:
                 present.lost.append(device)
             else:
                 present.key.append(device * fences + fence)
-                present.inside.append(presence.state is inside and presence.inside_at is None)
+                present.inside.append(
+                    presence.state is inside
+                    and presence.inside_at is None
+                    and presence.belief == TRUST
+                    and (presence.dwell_at is None or presence.dwell_at > newest_at)
+                )
     return present
 
 
@@ -180,7 +191,7 @@ def _complete(
     p[at], beyond_m[at] = matched.p[useful], matched.beyond_m[useful]
     rest = np.flatnonzero(np.isnan(p))
     if rest.size:
-        p[rest], beyond_m[rest] = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, row[rest], fence_of[rest])
+        p[rest], beyond_m[rest] = _evidence(catalogue, rows, row[rest], fence_of[rest])
         # Without a match it is below 0.5; rounding must not make that depend on who else is in the batch.
         p[rest] = np.minimum(p[rest], np.nextafter(P_INSIDE, 0))
     there = np.searchsorted(wanted, np.array(present.key, dtype=np.intp))
@@ -190,12 +201,23 @@ def _complete(
     new_here[offset[arriving]] = True
     first = _first(catalogue, rows, path, row=row, fence=fence_of, p=p, new_here=new_here)
     radius_m = catalogue.effective_radius_m[fence_of]
-    said = _say(rows, path, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
+    said = _say(rows, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
     inside = there[np.array(present.inside, dtype=np.bool_)]
-    told = (size > 0) & ~(_unchanged(inside, offset, size, said) & ~np.isin(wanted, spoken_of))
+    unchanged = _unchanged(inside, offset, size, said) & ~np.isin(wanted, spoken_of)
+    if (silent := path.silence_s[row] >= LONG_S).any():  # presence may end in between
+        unchanged &= np.bincount(np.repeat(np.arange(len(size)), size)[silent], minlength=len(size)) == 0
+    told = (size > 0) & ~unchanged
     pairs = np.flatnonzero(np.repeat(told, size))
     rows_told = row[pairs]
-    columns = (rows.at[rows_told], said[pairs], p[pairs], path.speed_mps[rows_told])
+    columns = (
+        rows.at[rows_told],
+        said[pairs],
+        p[pairs],
+        path.speed_mps[rows_told],
+        path.silence_s[rows_told],
+        path.moving[rows_told],
+        np.clip((beyond_m[pairs] - rows.accuracy_m[rows_told]) / _margin_m(radius_m[pairs]), 0.0, 1.0).round(9),
+    )
     statements = map(_from_fix, *(column.tolist() for column in columns))
     groups: Statements = {device: {} for device in present.lost}
     for who, which, many in zip(device[told].tolist(), fence[told].tolist(), size[told].tolist(), strict=True):
@@ -203,8 +225,11 @@ def _complete(
     return groups
 
 
-def _from_fix(at: float, said: int, p: float, speed_mps: float) -> Statement:
-    return Statement(at, _EVIDENCE[said], p, Source.FIX, None if math.isnan(speed_mps) else speed_mps)
+def _from_fix(
+    at: float, said: int, p: float, speed_mps: float, silence_s: float, moving: bool, beyond: float
+) -> Statement:
+    speed = None if math.isnan(speed_mps) else speed_mps
+    return Statement(at, _EVIDENCE[said], p, Source.FIX, speed, silence_s, moving, beyond)
 
 
 _EVIDENCE: Final = tuple(Evidence)
@@ -221,9 +246,14 @@ def _unchanged(inside: Indexes, offset: Indexes, size: Indexes, said: Indexes) -
     return unchanged & (least >= Evidence.PERHAPS)
 
 
-def _poor_m(effective_radius_m: Floats) -> Floats:
+def poor_m(effective_radius_m: Floats) -> Floats:
     """A fix of a worse accuracy (metres) is poor for such a fence."""
     return np.clip(POOR_RADII * effective_radius_m, POOR_LEAST_M, POOR_MOST_M)
+
+
+def _margin_m(effective_radius_m: Floats) -> Floats:
+    """Metres behind the accuracy from which on a fix is beyond such a fence."""
+    return np.maximum(MARGIN_SHARE * effective_radius_m, MARGIN_M)
 
 
 def _first(
@@ -235,17 +265,17 @@ def _first(
     """
     before = path.before[row]
     first = before < 0
-    poor_m = _poor_m(catalogue.effective_radius_m[fence])
-    unseen = _finest_before_m(rows, path)[row] > poor_m
+    limit_m = poor_m(catalogue.effective_radius_m[fence])
+    unseen = _finest_before_m(rows, path)[row] > limit_m
     gave_evidence = path.counts.copy()
     gave_evidence[rows.last] = True
-    enters = (p >= P_ENTER) & (rows.accuracy_m[row] <= poor_m)
+    enters = (p >= P_FIRST) & (rows.accuracy_m[row] <= limit_m)
     asked = np.flatnonzero(enters & (new_here | unseen) & ~first & gave_evidence[before])
     if asked.size:
         earlier, pairs = before[asked], np.arange(asked.size)
         accuracy_m = rows.accuracy_m[earlier]
         p_before, beyond_m = catalogue.evidence(rows.lon[earlier], rows.lat[earlier], accuracy_m, pairs, fence[asked])
-        inside_already = new_here[asked] & (accuracy_m <= poor_m[asked]) & (p_before >= P_ENTER)
+        inside_already = new_here[asked] & (accuracy_m <= limit_m[asked]) & (p_before >= P_FIRST)
         first[asked] = inside_already | (unseen[asked] & (beyond_m <= accuracy_m))
     return first
 
@@ -260,21 +290,17 @@ def _finest_before_m(rows: Rows, path: Path) -> Floats:
     return np.roll(levels[len(levels) - 1 - running % len(levels)], 1)
 
 
-def _say(
-    rows: Rows, path: Path, row: Indexes, *, p: Floats, beyond_m: Floats, effective_radius_m: Floats, first: Bools
-) -> Indexes:
-    """The `Evidence` of each pair, as far as a fix and the one before it show."""
+def _say(rows: Rows, row: Indexes, *, p: Floats, beyond_m: Floats, effective_radius_m: Floats, first: Bools) -> Indexes:
+    """The `Evidence` of each pair, as far as the fix itself shows."""
     accuracy_m = rows.accuracy_m[row]
-    poor = accuracy_m > _poor_m(effective_radius_m)
-    clear_m = accuracy_m + np.maximum(MARGIN_SHARE * effective_radius_m, MARGIN_M)
+    poor = accuracy_m > poor_m(effective_radius_m)
+    clear_m = accuracy_m + _margin_m(effective_radius_m)
     rules = (  # the first that holds
         (poor & (p >= P_INSIDE), Evidence.PERHAPS),
         (poor & (beyond_m > accuracy_m), Evidence.BEYOND),
         (poor, Evidence.VAGUE),
-        ((p >= P_ENTER) & first, Evidence.FIRST_INSIDE),
-        ((p >= P_ALONE) & (path.silence_s[row] >= SILENCE_S), Evidence.PROVEN_INSIDE),
-        (p >= P_ENTER, Evidence.INSIDE),
-        (p >= P_INSIDE, Evidence.PERHAPS),
+        ((p >= P_FIRST) & first, Evidence.FIRST_INSIDE),
+        (p >= P_INSIDE, Evidence.INSIDE),
         (beyond_m > clear_m + FAR_M, Evidence.OUTSIDE),
         (beyond_m > clear_m, Evidence.BEYOND),
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import shapely
 
 from geoservice.vocabulary import GeofenceKind
+
+DEFAULT_DWELL_S: Final = 300
+"""After so long inside a dwell is told where the geofence names no time of its own."""
 
 
 class Geofence(msgspec.Struct, frozen=True):

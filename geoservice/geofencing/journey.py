@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice, pairwise
 from operator import attrgetter
 from typing import NamedTuple
@@ -22,10 +21,12 @@ from typing import NamedTuple
 import msgspec
 
 from geoservice.geofencing.catalogue import Catalogue
-from geoservice.geofencing.evidence import Evidence, Statement, Statements, weigh
-from geoservice.geofencing.path import follow, gather
-from geoservice.geofencing.presence import PRESENCE, become, step
-from geoservice.geofencing.track import DeviceTrack, KnownFix, Presence, PresenceState
+from geoservice.geofencing.crossing import Crossings, crossings
+from geoservice.geofencing.evidence import P_FIRST, Evidence, Statement, Statements, weigh
+from geoservice.geofencing.path import Path, Rows, follow, gather
+from geoservice.geofencing.presence import PRESENCE, Verdict, become, certainty, judge
+from geoservice.geofencing.telling import Teller
+from geoservice.geofencing.track import LOST_S, SEEN_WITHIN_S, DeviceTrack, KnownFix, Presence, PresenceState
 from geoservice.vocabulary import Fix, Source, Transition, TransitionKind
 
 
@@ -45,6 +46,8 @@ class News(NamedTuple):
     fixes: Sequence[Fix] = ()
     heard: Sequence[tuple[str, Statement]] = ()
     cuts: Sequence[float] = ()
+    clock_offset_s: float = 0.0
+    """What to add to the phone's clock; tracks stay on the phone's."""
 
 
 Lived = tuple[DeviceTrack, list[Transition]]
@@ -80,7 +83,7 @@ def _pieces(device: News) -> list[News]:
     heard_bounds = _bounds([statement.at for _, statement in heard], cuts)
     tracks = (device.track, *(DeviceTrack() for _ in cuts))
     return [
-        News(track, device.fixes[fix_low:fix_high], heard[low:high])
+        News(track, device.fixes[fix_low:fix_high], heard[low:high], (), device.clock_offset_s)
         for track, (fix_low, fix_high), (low, high) in zip(
             tracks, pairwise(fix_bounds), pairwise(heard_bounds), strict=True
         )
@@ -119,8 +122,9 @@ def _advance(catalogue: Catalogue, news: Sequence[News], late_before: float) -> 
             _hear(catalogue, device, told.setdefault(place, {}))
     for place, statements in told.items():
         track, transitions = results[place]
-        now = _Now(catalogue, news[place], track.newest_at or 0.0, late_before)
-        results[place] = (msgspec.structs.replace(track, presences=_live(now, statements, transitions)), transitions)
+        teller = Teller(transitions, news[place].clock_offset_s, late_before)
+        presences = _live(catalogue, news[place], statements, teller)
+        results[place] = (msgspec.structs.replace(track, presences=presences), teller.in_order())
     return results
 
 
@@ -136,19 +140,31 @@ def _move(catalogue: Catalogue, news: Sequence[News], places: Sequence[int], res
         if geofence_id in catalogue.index_of
     }
     statements = weigh(catalogue, rows, path, [track for track, _ in work], heard)
+    _add_crossings(crossings(catalogue, rows, path), rows, path, statements)
     last_rows, fast_at, finest_m = path.last_row.tolist(), path.fast_at.tolist(), path.finest_m.tolist()
     for device, (place, (track, _)) in enumerate(zip(places, work, strict=True)):
         last, held = last_rows[device], path.held.get(device)
-        now = DeviceTrack(
+        now = msgspec.structs.replace(
+            track,
             last=track.last if last < 0 else KnownFix(*rows.known[last]),
             held=None if held is None else KnownFix(*rows.known[held]),
             newest_at=rows.known[rows.end[device] - 1][0],
             fast_at=fast_at[device] if fast_at[device] > -math.inf else track.fast_at,
-            presences=track.presences,
             finest_m=min(finest_m[device], track.finest_m),
+            lately=path.lately[device],
         )
         results[place] = (now, [])
     return {places[device]: of_device for device, of_device in statements.items()}
+
+
+def _add_crossings(found: Crossings, rows: Rows, path: Path, statements: Statements) -> None:
+    """A device that passed through did so before the fix behind it says where it is now."""
+    for row, fence, p in zip(found.row.tolist(), found.fence.tolist(), found.p.tolist(), strict=True):
+        speed_mps = float(path.speed_mps[row])
+        crossed = Statement(rows.known[row][0], Evidence.CROSSED, 1.0 - p, Source.FIX, speed_mps)
+        said = statements.setdefault(int(rows.device[row]), {}).setdefault(fence, [])
+        said.insert(0, crossed)
+        said.sort(key=_at)
 
 
 def _hear(catalogue: Catalogue, device: News, statements: dict[int, list[Statement]]) -> None:
@@ -169,74 +185,83 @@ _at = attrgetter("at")
 # Steps through the table ------------------------------------------------------------------------------------
 
 
-class _Now(NamedTuple):
-    """All that the steps of one device look up."""
-
-    catalogue: Catalogue
-    device: News
-    newest_at: float
-    late_before: float
-
-
-def _live(now: _Now, said: Mapping[int, list[Statement]], transitions: list[Transition]) -> tuple[Presence, ...]:
-    """Bring one device's presences up to date, and add to ``transitions`` what is to be told."""
+def _live(
+    catalogue: Catalogue, device: News, said: Mapping[int, list[Statement]], teller: Teller
+) -> tuple[Presence, ...]:
+    """Bring one device's presences up to date, and tell what has changed."""
     rest = dict(said)
     presences: list[Presence] = []
-    for presence in now.device.track.presences:
-        fence = now.catalogue.index_of.get(presence.geofence_id)
+    for presence in device.track.presences:
+        fence = catalogue.index_of.get(presence.geofence_id)
         if fence is None:
-            _remove(now, presence, transitions)
+            teller.end(presence, Verdict.REMOVED, _begins_at(device), 1.0, Source.FIX)
         elif fence in rest:
-            presences += _step(now, presence, rest.pop(fence), transitions)
-        elif not now.catalogue.sensitive[fence]:
+            presences += _step(catalogue, device.track, presence, fence, rest.pop(fence), teller)
+        elif not catalogue.sensitive[fence]:
             presences.append(presence)
     for fence, statements in rest.items():
-        outside = Presence(now.catalogue.fences[fence].geofence_id, PresenceState.OUTSIDE)
-        presences += _step(now, outside, statements, transitions)
+        outside = Presence(catalogue.fences[fence].geofence_id, PresenceState.OUTSIDE)
+        presences += _step(catalogue, device.track, outside, fence, statements, teller)
     presences.sort(key=_by_id)
-    transitions.sort(key=_order)
     return tuple(presences)
 
 
 def _step(
-    now: _Now, presence: Presence, statements: Iterable[Statement], transitions: list[Transition]
+    catalogue: Catalogue,
+    track: DeviceTrack,
+    presence: Presence,
+    fence: int,
+    statements: Iterable[Statement],
+    teller: Teller,
 ) -> list[Presence]:
     """Lead one device and one fence through the table; answers nothing once it is outside."""
-    last = now.device.track.last
-    fix_before_at = 0.0 if last is None else last.at
-    for statement in statements:
-        if presence.state is not PresenceState.OUTSIDE or statement.said >= Evidence.INSIDE:
-            presence, evidence = step(presence, statement, fix_before_at)
-            then, told = PRESENCE[presence.state, evidence]
+    fix_before_at = 0.0 if track.last is None else track.last.at
+    for said in statements:
+        if presence.state is not _OUTSIDE or said.said >= _INSIDE or said.said is _CROSSED:
+            presence, statement = _unless_lost(presence, said, fix_before_at, teller)
+            belief, verdict = judge(presence, statement)
+            then, told = PRESENCE[presence.state, verdict]
             if told is not None:
-                transitions.append(_told(now, presence.geofence_id, told, evidence, statement))
-            presence = become(presence, then, statement.at)
-        if statement.source is Source.FIX:
-            fix_before_at = statement.at
-    return [] if presence.state is PresenceState.OUTSIDE else [presence]
+                _tell(told, presence.geofence_id, verdict, statement, teller)
+            presence = become(presence, then, belief, statement, fix_before_at, catalogue.dwell_s(fence))
+            if presence.dwell_at is not None and presence.dwell_at <= statement.at:
+                presence = _dwell(presence, statement, teller)
+        if said.source is Source.FIX:
+            fix_before_at = said.at
+    return [] if presence.state is _OUTSIDE else [presence]
 
 
-def _told(now: _Now, geofence_id: str, kind: TransitionKind, evidence: Evidence, statement: Statement) -> Transition:
-    """The transition that a statement decided."""
-    return Transition(
-        kind=kind,
-        geofence_id=geofence_id,
-        at=datetime.fromtimestamp(statement.at, UTC),
-        confidence=statement.p if kind is TransitionKind.ENTER else 1.0 - statement.p,
-        source=statement.source,
-        late=statement.at < now.late_before,
-        initial=evidence is Evidence.FIRST_INSIDE,
-        speed_mps=statement.speed_mps,
-    )
+_OUTSIDE, _INSIDE, _CROSSED = PresenceState.OUTSIDE, Evidence.INSIDE, Evidence.CROSSED
 
 
-def _remove(now: _Now, presence: Presence, transitions: list[Transition]) -> None:
-    """Presence ends with the first observation after its geofence is gone."""
-    _, told = PRESENCE[presence.state, Evidence.REMOVED]
-    if told is not None:
-        at = _begins_at(now.device)
-        instant = datetime.fromtimestamp(at, UTC)
-        transitions.append(Transition(told, presence.geofence_id, instant, confidence=1.0, late=at < now.late_before))
+def _tell(kind: TransitionKind, geofence_id: str, verdict: Verdict, statement: Statement, teller: Teller) -> None:
+    """Tell what a statement decided."""
+    confidence = 1.0 - statement.p if kind is TransitionKind.EXIT else statement.p
+    initial, speed_mps = verdict is Verdict.FIRST_INSIDE, statement.speed_mps
+    teller.tell(kind, geofence_id, statement.at, confidence, statement.source, initial=initial, speed_mps=speed_mps)
+
+
+def _dwell(presence: Presence, statement: Statement, teller: Teller) -> Presence:
+    """Tell that the device has dwelt, if it was seen inside lately and is believed to be there."""
+    inside_at = statement.at if presence.inside_at is None else presence.inside_at
+    _, told = PRESENCE[presence.state, Verdict.DWELT]
+    if told is None or statement.at - inside_at > SEEN_WITHIN_S:
+        return presence
+    _tell(told, presence.geofence_id, Verdict.DWELT, statement, teller)
+    return msgspec.structs.replace(presence, dwell_at=None)
+
+
+def _unless_lost(
+    presence: Presence, statement: Statement, fix_before_at: float, teller: Teller
+) -> tuple[Presence, Statement]:
+    """End a presence of which nothing was heard for hours; who is inside then was there before."""
+    heard_at = max(fix_before_at, presence.inside_at or 0.0)
+    if presence.state is _OUTSIDE or statement.at - heard_at < LOST_S:
+        return presence, statement
+    teller.end(presence, Verdict.LOST, heard_at + LOST_S, 1.0 - certainty(presence), Source.TIMER)
+    if presence.inside_at is None and statement.said is _INSIDE and statement.p >= P_FIRST:
+        statement = statement._replace(said=Evidence.FIRST_INSIDE)
+    return Presence(presence.geofence_id, _OUTSIDE), statement
 
 
 def _begins_at(device: News) -> float:
@@ -249,8 +274,3 @@ def _begins_at(device: News) -> float:
 
 def _by_id(presence: Presence) -> str:
     return presence.geofence_id
-
-
-def _order(transition: Transition) -> tuple[datetime, bool, str]:
-    """By instant; what ends comes before what begins; then by id, so that the order is always the same."""
-    return transition.at, transition.kind is TransitionKind.ENTER, transition.geofence_id

@@ -1,7 +1,11 @@
-"""The path of each device: which fixes count, what came before each, and how fast it went. Pure.
+"""The path of each device: which fixes count, what came before each, how fast it went, and whether it moves. Pure.
 
 Jumps: a fix that implies more than 85 m/s, both accuracies subtracted, is held and gives no evidence. If a fix at least
 30 s later agrees with it, the track goes on from there; a fix that agrees with the track drops it.
+
+Moving: a device is on the move when its fix is further than 2.5 x the accuracy from where it has been of late, the
+running mean of its fixes; so is one of which nothing else is known. Whoever stands still is somewhere around that mean,
+however much the single fixes stray.
 
 The fixes of a whole batch stand in one table, device after device, so that numpy looks at all of them at once.
 """
@@ -16,13 +20,19 @@ import msgspec
 import numpy as np
 
 from geoservice.geofencing.catalogue import Bools, Floats, Indexes, arc_m, earth_centred
-from geoservice.geofencing.track import DeviceTrack
+from geoservice.geofencing.track import DeviceTrack, Lately
 from geoservice.vocabulary import Fix
 
 WITNESS_S: Final = 30.0
 """Two fixes that are closer in time are one witness."""
 JUMP_MPS: Final = 85.0
 FAST_MPS: Final = 7.0
+MOVED_ACCURACIES: Final = 2.5
+LATELY_S: Final = 60.0
+"""The running mean's memory, as long as the errors of fixes are alike."""
+LATELY_SHARE: Final = 0.22
+"""What a single fix adds to it at most, however long the one before is ago."""
+_METRES_PER_DEGREE: Final = 111_195.0
 
 
 class Rows(NamedTuple):
@@ -42,6 +52,8 @@ class Rows(NamedTuple):
     """The first row of each device; ``first`` its first new fix; ``end`` one past its last."""
     first: list[int]
     end: list[int]
+    lately: list[Lately | None]
+    """Where each device was of late, before its new fixes."""
     holding: list[int]
     """Devices that hold a jump; it is their first row."""
     last: list[int]
@@ -66,11 +78,12 @@ def gather(work: Sequence[tuple[DeviceTrack, Sequence[Fix]]]) -> Rows:
         known += [(f.recorded_at.timestamp(), f.lon, f.lat, f.accuracy_m, f.speed_mps) for f in fixes]
         end.append(len(known))
     table = np.ascontiguousarray(np.array(known, dtype=np.float64).T)  # None becomes NaN
+    lately = [track.lately for track, _ in work]
     device_of = np.repeat(np.arange(len(work)), np.subtract(end, start))
     new = np.arange(len(known)) >= np.array(first)[device_of]
     at, lon, lat, accuracy_m, reported_mps = table
     positions = (known, at, lon, lat, accuracy_m, reported_mps)
-    return Rows(*positions, device_of, new, start, first, end, holding, last, finest_m)
+    return Rows(*positions, device_of, new, start, first, end, lately, holding, last, finest_m)
 
 
 class Path(NamedTuple):
@@ -79,6 +92,8 @@ class Path(NamedTuple):
     counts: Bools
     before: Indexes
     silence_s: Floats
+    gap_m: Floats
+    """From there to here."""
     speed_mps: Floats
     """Reported, else implied by the fix before; NaN if unknown."""
     last_row: Indexes
@@ -88,6 +103,9 @@ class Path(NamedTuple):
     """The best accuracy of the new rows that count; infinite if none does."""
     held: dict[int, int]
     """The row of the jump that each device holds now."""
+    moving: Bools
+    lately: list[Lately | None]
+    """Per device: where it has been of late, now."""
 
 
 def follow(rows: Rows) -> Path:
@@ -110,15 +128,19 @@ def follow(rows: Rows) -> Path:
     silence_s = np.where(before >= 0, rows.at - rows.at[before], np.inf)
     speed_mps = np.where(rows.reported_mps >= 0, rows.reported_mps, _implied_mps(rows, gap_m, before))
     fast = counts & (speed_mps > FAST_MPS)
+    moving, lately = _wander(rows, counts, before)
     return Path(
         counts,
         before,
         silence_s,
+        gap_m,
         speed_mps,
         np.maximum.reduceat(np.where(counts, np.arange(count), -1), rows.start),
         np.maximum.reduceat(np.where(fast, rows.at, -np.inf), rows.start),
         np.minimum.reduceat(np.where(counts, rows.accuracy_m, np.inf), rows.start),
         held,
+        moving,
+        lately,
     )
 
 
@@ -159,3 +181,35 @@ def _settle_jumps(rows: Rows, position: Floats, device: int, counts: Bools, befo
         else:
             counts[row] = False
     return held
+
+
+def _wander(rows: Rows, counts: Bools, before: Indexes) -> tuple[Bools, list[Lately | None]]:
+    """Follow the running mean of each device; tell per row whether it is on the move, and where the mean is now.
+
+    A loop, because each mean depends on the one before; and because vectors would round differently with their length.
+    """
+    moving = [True] * len(rows.at)
+    lately: list[Lately | None] = []
+    counted, came_after = counts.tolist(), before.tolist()
+    for known, first, end in zip(rows.lately, rows.first, rows.end, strict=True):
+        mean = None if known is None else (known.lon, known.lat, known.accuracy_m)
+        for row in range(first, end):
+            if not counted[row]:
+                continue
+            at, lon, lat, accuracy_m, _ = rows.known[row]
+            if mean is None:
+                mean = lon, lat, accuracy_m
+                continue
+            mean_lon, mean_lat, mean_m = mean
+            east, north = lon - mean_lon, lat - mean_lat
+            if not -180.0 <= east <= 180.0:
+                east -= math.copysign(360.0, east)
+            away_m = math.hypot(east * math.cos(math.radians(lat)), north) * _METRES_PER_DEGREE
+            moving[row] = away_m > MOVED_ACCURACIES * max(accuracy_m, mean_m)
+            share = min(1.0 - math.exp((rows.known[came_after[row]][0] - at) / LATELY_S), LATELY_SHARE)
+            mean_lon += share * east
+            if not -180.0 <= mean_lon <= 180.0:
+                mean_lon -= math.copysign(360.0, mean_lon)
+            mean = mean_lon, mean_lat + share * north, mean_m + share * (accuracy_m - mean_m)
+        lately.append(None if mean is None else Lately(*mean))
+    return np.array(moving), lately

@@ -1,82 +1,124 @@
-"""Presence: the table of states between one device and one geofence. Pure.
+"""Presence: the table of states between one device and one geofence, and the belief that moves it. Pure.
 
-outside   Nothing is remembered of a place where the device is not.
-entering  One witness is held until a second confirms it, or any fix denies it.
-inside    Entered. Jitter around the edge is no exit.
-leaving   The first fix beyond is held as a witness; only a fix that may be inside takes it back.
+    outside    Nothing is remembered of a place where the device is not.
+    entering   Something speaks for it, but it is not believed yet.
+    inside     Entered. Jitter around the edge is no exit.
+    leaving    In doubt, but not disproved yet.
 
-Each observation says one thing about the pair (`geoservice.geofencing.evidence`); the table ``PRESENCE`` says what
-follows. It does not know which source spoke: a fix, a beacon and the phone's operating system go the same way.
+Each observation says one thing about the pair (`geoservice.geofencing.evidence`). What all of them say together is a
+belief: the log-odds that the device is inside, as in a Bayes filter. The table ``PRESENCE`` says what follows from it:
+
+    inside        The belief is 0 or more: at least as likely as not. Or another source proves it.
+    doubt         It is below 0, and neither of the next.
+    outside       For who has entered: it is -1.25 (22 %) or less. For who has not: at its lowest, nothing speaks
+                  for it. Or it is proven: a fix far beyond the edge, or another source says so.
+    first inside  Inside already when first seen, so that nobody arrived.
+    crossed       Passed through between two fixes that were both outside.
+    dwelt         Inside for the fence's dwell time, and seen inside in the last 90 s (or silent: `assumed`).
+    removed       The geofence is in the catalogue no more.
+    lost          Nothing was heard of the device for 6 h.
+
+How an observation moves the belief:
+
+1. It counts as far as it is a new witness: two fixes t seconds apart share exp(-2 t / 60 s) of their error.
+2. Inside adds the odds of p, at most 4. One fix alone adds at most 0.8 and makes no enter, unless the fix before is at
+   least 45 s old and p ≥ 0.95: whoever reports seldom cannot bring two witnesses.
+3. Not inside takes the odds of p away, at most 3.4. From who has entered it takes at most 0.35 up to its accuracy
+   beyond the edge, and from there on more and more, until it is beyond in full: errors are larger than phones say.
+4. Poor fixes add nothing. Only one whose disc is disjoint from the fence takes 3.4.
+5. The belief stays between 2 (88 %) and, for a device on the move, -1.3 (21 %): it may well be coming in. For one that
+   stands still it goes down to -6 (0.2 %): whoever has stood outside for minutes is not inside because two fixes stray.
 
 Fences are independent of each other. At one instant exits come before enters. Presence in a fence that turned
-`sensitive` ends without a word, and such fences are never entered.
+`sensitive` ends without a word, and such fences are never entered. The table does not know which source spoke.
 """
 
 from __future__ import annotations
 
+import math
+from enum import Enum
 from typing import Final
 
 from geoservice.geofencing.evidence import Evidence, Statement
-from geoservice.geofencing.path import WITNESS_S
-from geoservice.geofencing.track import Presence, PresenceState
+from geoservice.geofencing.track import TRUST, Presence, PresenceState
 from geoservice.vocabulary import Source, TransitionKind
 
-ABSENT_S: Final = 300.0
-ABSENT_FIXES: Final = 3
+LEFT: Final = -1.25
+"""Who has entered exits here."""
+DOUBT_MOVING: Final = -1.3
+DOUBT_STILL: Final = -6.0
+ALIKE_S: Final = 60.0
+"""The errors of fixes are correlated over this time."""
+MOST_FOR: Final = 4.0
+MOST_AGAINST: Final = 3.4
+MOST_AGAINST_NEAR: Final = 0.35
+MOST_ALONE: Final = 0.8
+SILENCE_S: Final = 45.0
+P_ALONE: Final = 0.95
 
-_S, _E, _T = PresenceState, Evidence, TransitionKind
 
-PRESENCE: Final[dict[tuple[PresenceState, Evidence], tuple[PresenceState, TransitionKind | None]]] = {
+class Verdict(Enum):
+    """What all observations of a device and a geofence say together; the rules are in the module's docstring."""
+
+    REMOVED = "removed"
+    LOST = "lost"
+    OUTSIDE = "outside"
+    CROSSED = "crossed"
+    DOUBT = "doubt"
+    INSIDE = "inside"
+    DWELT = "dwelt"
+    FIRST_INSIDE = "first inside"
+
+
+_S, _V, _T = PresenceState, Verdict, TransitionKind
+
+PRESENCE: Final[dict[tuple[PresenceState, Verdict], tuple[PresenceState, TransitionKind | None]]] = {
     # Nothing is remembered of a place where the device is not.
-    (_S.OUTSIDE, _E.REMOVED): (_S.OUTSIDE, None),
-    (_S.OUTSIDE, _E.OUTSIDE): (_S.OUTSIDE, None),
-    (_S.OUTSIDE, _E.BEYOND): (_S.OUTSIDE, None),
-    (_S.OUTSIDE, _E.NOT_INSIDE): (_S.OUTSIDE, None),
-    (_S.OUTSIDE, _E.VAGUE): (_S.OUTSIDE, None),
-    (_S.OUTSIDE, _E.PERHAPS): (_S.OUTSIDE, None),
-    (_S.OUTSIDE, _E.INSIDE): (_S.ENTERING, None),
-    (_S.OUTSIDE, _E.PROVEN_INSIDE): (_S.INSIDE, _T.ENTER),
-    (_S.OUTSIDE, _E.FIRST_INSIDE): (_S.INSIDE, _T.ENTER),
-    # One witness is held until a second confirms it, or any fix denies it.
-    (_S.ENTERING, _E.REMOVED): (_S.OUTSIDE, None),
-    (_S.ENTERING, _E.OUTSIDE): (_S.OUTSIDE, None),
-    (_S.ENTERING, _E.BEYOND): (_S.OUTSIDE, None),
-    (_S.ENTERING, _E.NOT_INSIDE): (_S.OUTSIDE, None),
-    (_S.ENTERING, _E.VAGUE): (_S.ENTERING, None),
-    (_S.ENTERING, _E.PERHAPS): (_S.ENTERING, None),
-    (_S.ENTERING, _E.INSIDE): (_S.ENTERING, None),
-    (_S.ENTERING, _E.PROVEN_INSIDE): (_S.INSIDE, _T.ENTER),
-    (_S.ENTERING, _E.FIRST_INSIDE): (_S.INSIDE, _T.ENTER),
+    (_S.OUTSIDE, _V.REMOVED): (_S.OUTSIDE, None),
+    (_S.OUTSIDE, _V.LOST): (_S.OUTSIDE, None),
+    (_S.OUTSIDE, _V.OUTSIDE): (_S.OUTSIDE, None),
+    (_S.OUTSIDE, _V.CROSSED): (_S.OUTSIDE, _T.CROSSED),
+    (_S.OUTSIDE, _V.DOUBT): (_S.ENTERING, None),
+    (_S.OUTSIDE, _V.INSIDE): (_S.INSIDE, _T.ENTER),
+    (_S.OUTSIDE, _V.DWELT): (_S.OUTSIDE, None),
+    (_S.OUTSIDE, _V.FIRST_INSIDE): (_S.INSIDE, _T.ENTER),
+    # Until it is believed, or nothing speaks for it any more.
+    (_S.ENTERING, _V.REMOVED): (_S.OUTSIDE, None),
+    (_S.ENTERING, _V.LOST): (_S.OUTSIDE, None),
+    (_S.ENTERING, _V.OUTSIDE): (_S.OUTSIDE, None),
+    (_S.ENTERING, _V.CROSSED): (_S.OUTSIDE, _T.CROSSED),
+    (_S.ENTERING, _V.DOUBT): (_S.ENTERING, None),
+    (_S.ENTERING, _V.INSIDE): (_S.INSIDE, _T.ENTER),
+    (_S.ENTERING, _V.DWELT): (_S.ENTERING, None),
+    (_S.ENTERING, _V.FIRST_INSIDE): (_S.INSIDE, _T.ENTER),
     # Jitter around the edge is no exit.
-    (_S.INSIDE, _E.REMOVED): (_S.OUTSIDE, _T.REMOVED),
-    (_S.INSIDE, _E.OUTSIDE): (_S.OUTSIDE, _T.EXIT),
-    (_S.INSIDE, _E.BEYOND): (_S.LEAVING, None),
-    (_S.INSIDE, _E.NOT_INSIDE): (_S.INSIDE, None),
-    (_S.INSIDE, _E.VAGUE): (_S.INSIDE, None),
-    (_S.INSIDE, _E.PERHAPS): (_S.INSIDE, None),
-    (_S.INSIDE, _E.INSIDE): (_S.INSIDE, None),
-    (_S.INSIDE, _E.PROVEN_INSIDE): (_S.INSIDE, None),
-    (_S.INSIDE, _E.FIRST_INSIDE): (_S.INSIDE, None),
-    # The first fix beyond is held as a witness; only a fix that may be inside takes it back.
-    (_S.LEAVING, _E.REMOVED): (_S.OUTSIDE, _T.REMOVED),
-    (_S.LEAVING, _E.OUTSIDE): (_S.OUTSIDE, _T.EXIT),
-    (_S.LEAVING, _E.BEYOND): (_S.LEAVING, None),
-    (_S.LEAVING, _E.NOT_INSIDE): (_S.LEAVING, None),
-    (_S.LEAVING, _E.VAGUE): (_S.LEAVING, None),
-    (_S.LEAVING, _E.PERHAPS): (_S.INSIDE, None),
-    (_S.LEAVING, _E.INSIDE): (_S.INSIDE, None),
-    (_S.LEAVING, _E.PROVEN_INSIDE): (_S.INSIDE, None),
-    (_S.LEAVING, _E.FIRST_INSIDE): (_S.INSIDE, None),
+    (_S.INSIDE, _V.REMOVED): (_S.OUTSIDE, _T.REMOVED),
+    (_S.INSIDE, _V.LOST): (_S.OUTSIDE, _T.LOST),
+    (_S.INSIDE, _V.OUTSIDE): (_S.OUTSIDE, _T.EXIT),
+    (_S.INSIDE, _V.CROSSED): (_S.INSIDE, None),
+    (_S.INSIDE, _V.DOUBT): (_S.LEAVING, None),
+    (_S.INSIDE, _V.INSIDE): (_S.INSIDE, None),
+    (_S.INSIDE, _V.DWELT): (_S.INSIDE, _T.DWELL),
+    (_S.INSIDE, _V.FIRST_INSIDE): (_S.INSIDE, None),
+    # In doubt, until it is believed again or disproved.
+    (_S.LEAVING, _V.REMOVED): (_S.OUTSIDE, _T.REMOVED),
+    (_S.LEAVING, _V.LOST): (_S.OUTSIDE, _T.LOST),
+    (_S.LEAVING, _V.OUTSIDE): (_S.OUTSIDE, _T.EXIT),
+    (_S.LEAVING, _V.CROSSED): (_S.LEAVING, None),
+    (_S.LEAVING, _V.DOUBT): (_S.LEAVING, None),
+    (_S.LEAVING, _V.INSIDE): (_S.INSIDE, None),
+    (_S.LEAVING, _V.DWELT): (_S.LEAVING, None),
+    (_S.LEAVING, _V.FIRST_INSIDE): (_S.INSIDE, None),
 }
-"""(state, evidence) -> (next state, what to tell)."""
+"""(state, verdict) -> (next state, what to tell)."""
 
 
 def presence_diagram() -> str:
-    """The table as a Mermaid state diagram; what changes nothing is left out."""
+    """The table as a Mermaid state diagram; what changes and tells nothing is left out."""
     arrows: dict[tuple[PresenceState, PresenceState, TransitionKind | None], list[str]] = {}
-    for (state, evidence), (then, told) in PRESENCE.items():
-        if then is not state:
-            arrows.setdefault((state, then, told), []).append(evidence.words)
+    for (state, verdict), (then, told) in PRESENCE.items():
+        if then is not state or told is not None:
+            arrows.setdefault((state, then, told), []).append(verdict.value)
     lines = ["stateDiagram-v2", f"    [*] --> {PresenceState.OUTSIDE}"]
     for (state, then, told), said in arrows.items():
         label = ", ".join(said) + (f" / {told.upper()}" if told else "")
@@ -84,64 +126,75 @@ def presence_diagram() -> str:
     return "\n".join(lines) + "\n"
 
 
-def step(presence: Presence, statement: Statement, fix_before_at: float) -> tuple[Presence, Evidence]:
-    """Weigh one statement with those before it; answers what is remembered now, and what it all says together.
+# What all say together --------------------------------------------------------------------------------------
 
-    ``fix_before_at`` (epoch seconds) is the device's latest fix before it.
+
+def judge(presence: Presence, statement: Statement) -> tuple[float, Verdict]:
+    """The belief after this statement, and the verdict."""
+    said, there = statement.said, presence.is_there
+    least = DOUBT_MOVING if statement.moving else DOUBT_STILL
+    believed = least if presence.belief is None else max(presence.belief, least)
+    if said is Evidence.CROSSED:
+        return believed, Verdict.CROSSED
+    if said is Evidence.OUTSIDE:
+        return least, Verdict.OUTSIDE
+    if said is Evidence.PROVEN_INSIDE:
+        return TRUST, Verdict.INSIDE
+    if said is Evidence.FIRST_INSIDE and not there:
+        return min(odds(statement.p), TRUST), Verdict.FIRST_INSIDE
+    belief = min(max(believed + _weight(statement, there=there), least), TRUST)
+    if belief >= 0:
+        return belief, Verdict.INSIDE
+    disproved = belief <= (LEFT if there else least)
+    return belief, Verdict.OUTSIDE if disproved else Verdict.DOUBT
+
+
+def certainty(presence: Presence) -> float:
+    """How surely the device is inside (0 to 1), as far as is remembered."""
+    return 1.0 / (1.0 + math.exp(-(TRUST if presence.belief is None else presence.belief)))
+
+
+def odds(p: float) -> float:
+    """The log-odds of a probability, between -20 and 20."""
+    p = min(max(p, 2e-9), 1 - 2e-9)
+    return math.log(p / (1 - p))
+
+
+def _weight(statement: Statement, *, there: bool) -> float:
+    """How far a statement moves the belief (rules 1 to 4)."""
+    said = statement.said
+    if said is Evidence.VAGUE or said is Evidence.PERHAPS:
+        return 0.0
+    fresh = 1.0 - math.exp(-2.0 * statement.silence_s / ALIKE_S)
+    if said >= Evidence.INSIDE:
+        for_it = fresh * min(odds(statement.p), MOST_FOR)
+        alone = statement.silence_s >= SILENCE_S and statement.p >= P_ALONE
+        return for_it if alone else min(for_it, MOST_ALONE)
+    if said is Evidence.BEYOND:
+        return -fresh * MOST_AGAINST
+    most = MOST_AGAINST_NEAR + (MOST_AGAINST - MOST_AGAINST_NEAR) * statement.beyond if there else MOST_AGAINST
+    return fresh * max(odds(statement.p), -most)
+
+
+def become(
+    presence: Presence,
+    state: PresenceState,
+    belief: float,
+    statement: Statement,
+    fix_before_at: float,
+    dwell_s: float,
+) -> Presence:
+    """What is remembered after a statement.
+
+    ``fix_before_at`` (epoch seconds) is the device's latest fix before it, ``dwell_s`` the fence's dwell time.
     """
-    presence = _count(presence, statement, fix_before_at)
-    return presence, _confirm(presence, statement.said, statement.at)
-
-
-def _count(presence: Presence, statement: Statement, fix_before_at: float) -> Presence:
-    """Remember when the device was last inside, and how often it has been missing since."""
-    at, said = statement.at, statement.said
-    if said >= Evidence.PERHAPS:
+    at = statement.at
+    if statement.said >= Evidence.PERHAPS:
         inside_at = None if statement.source is Source.FIX else at
-        if presence.inside_at is None and inside_at is None:
-            return presence
-        return Presence(
-            presence.geofence_id, presence.state, presence.entered_at, inside_at, witness_at=presence.witness_at
-        )
-    missing = said is not Evidence.VAGUE
-    return Presence(
-        presence.geofence_id,
-        presence.state,
-        presence.entered_at,
-        fix_before_at if presence.inside_at is None else presence.inside_at,
-        presence.witness_at,
-        at if missing and presence.missing_since is None else presence.missing_since,
-        presence.missing + missing,
-    )
-
-
-def _confirm(presence: Presence, said: Evidence, at: float) -> Evidence:
-    """What a fix says together with those before it."""
-    witnessed = presence.witness_at is not None and at - presence.witness_at >= WITNESS_S
-    if said is Evidence.INSIDE and presence.state is PresenceState.ENTERING and witnessed:
-        return Evidence.PROVEN_INSIDE
-    if said is Evidence.BEYOND and presence.state is PresenceState.LEAVING and witnessed:
-        return Evidence.OUTSIDE
-    if presence.missing >= ABSENT_FIXES and at - (presence.missing_since or at) >= ABSENT_S:
-        # A vague fix proves nothing, not even when it comes after this long.
-        return said if said is Evidence.VAGUE else Evidence.OUTSIDE
-    return said
-
-
-def become(presence: Presence, state: PresenceState, at: float) -> Presence:
-    """The presence in its new state; the first fix in a waiting state becomes its witness."""
-    if state is presence.state:
-        return presence
+    else:
+        inside_at = fix_before_at if presence.inside_at is None else presence.inside_at
+    if state is PresenceState.ENTERING or (presence.is_there and state is not PresenceState.OUTSIDE):
+        return Presence(presence.geofence_id, state, presence.entered_at, inside_at, belief, presence.dwell_at)
     if state is PresenceState.OUTSIDE:
         return Presence(presence.geofence_id, state)
-    waiting = state in (PresenceState.ENTERING, PresenceState.LEAVING)
-    entering_now = state is PresenceState.INSIDE and presence.entered_at is None
-    return Presence(
-        presence.geofence_id,
-        state,
-        at if entering_now else presence.entered_at,
-        presence.inside_at,
-        at if waiting else None,
-        presence.missing_since,
-        presence.missing,
-    )
+    return Presence(presence.geofence_id, state, at, inside_at, belief, at + dwell_s)

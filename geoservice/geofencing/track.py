@@ -9,8 +9,16 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+TRUST: Final = 2.0
+"""The highest belief (log-odds): 88 %. Whoever has it and is seen inside again stays as he is."""
+LOST_S: Final = 6 * 3_600.0
+"""Presence of a device that was silent for so long has ended, nobody knows when."""
+SEEN_WITHIN_S: Final = 90.0
+"""A dwell needs evidence of being inside that is no older, while the phone reports."""
 
 
 class PresenceState(StrEnum):
@@ -32,31 +40,43 @@ class KnownFix(msgspec.Struct, frozen=True, array_like=True, gc=False):
     speed_mps: float | None = None
 
 
+class Lately(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a device has been of late: a running mean of its fixes' degrees, and of their accuracies in metres."""
+
+    lon: float
+    lat: float
+    accuracy_m: float
+
+
 class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A device in, or about to enter, a geofence; outside, there is none. Instants are epoch seconds.
 
-    ``witness_at`` is the fix that waits for a second one (entering: inside; leaving: beyond). ``inside_at``
-    is the latest fix with p ≥ 0.5, and None while that is the device's latest fix (see
-    `DeviceTrack.inside_at`), so that standing still changes nothing here. ``missing_since`` is the first fix
-    after it without, ``missing`` their number.
+    ``inside_at`` is the latest evidence of being inside, and None while that is the device's latest fix (see
+    `DeviceTrack.inside_at`), so that standing still changes nothing here. ``belief`` is the log-odds of being inside;
+    only tracks from before it was kept have none. ``dwell_at`` is when a dwell becomes due; None once it was told.
     """
 
     geofence_id: str
     state: PresenceState
     entered_at: float | None = None
     inside_at: float | None = None
-    witness_at: float | None = None
-    missing_since: float | None = None
-    missing: int = 0
+    belief: float | None = None
+    dwell_at: float | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Entered, and not yet exited."""
+        return self.state is PresenceState.INSIDE or self.state is PresenceState.LEAVING
 
 
 class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     """All that is remembered of one device. A new device has ``DeviceTrack()``.
 
-    ``last`` is the latest fix that counted; ``held`` a jump that waits for a witness. Fixes up to
+    ``last`` is the latest fix that counted; ``held`` a jump that waits for a witness. Observations up to
     ``newest_at`` have been seen. ``fast_at`` is when the device last moved faster than 7 m/s. ``presences``
     are sorted by geofence id. ``finest_m`` is the best accuracy of all fixes that counted, infinite before the
-    first: whether it is poor for a fence tells whether all of them were. Instants are epoch seconds.
+    first: whether it is poor for a fence tells whether all of them were. ``lately`` is there as soon as there is a
+    ``last``. Instants are epoch seconds.
     """
 
     last: KnownFix | None = None
@@ -65,9 +85,37 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     fast_at: float | None = None
     presences: tuple[Presence, ...] = ()
     finest_m: float = math.inf
+    lately: Lately | None = None
 
     def inside_at(self, presence: Presence) -> float | None:
-        """The latest fix (epoch seconds) that had p ≥ 0.5 in this geofence."""
+        """The latest evidence (epoch seconds) of being in this geofence."""
         if presence.inside_at is not None or self.last is None:
             return presence.inside_at
         return self.last.at
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(DeviceTrack).decode
+
+
+def write_track(track: DeviceTrack) -> bytes:
+    """Write a track as it is stored."""
+    return _encode(track)
+
+
+def read_track(stored: bytes | None) -> DeviceTrack:
+    """Read a stored track; None is that of a new device."""
+    if stored is None:
+        return DeviceTrack()
+    track = _decode(stored)
+    return _from_older_code(track) if track.lately is None and track.last is not None else track
+
+
+def _from_older_code(track: DeviceTrack) -> DeviceTrack:
+    """A track without beliefs: what was witnesses and their counts stands in the places of belief and dwell."""
+    presences = tuple(
+        Presence(p.geofence_id, p.state, p.entered_at, p.inside_at, TRUST) for p in track.presences if p.is_there
+    )
+    last = track.last
+    lately = None if last is None else Lately(last.lon, last.lat, last.accuracy_m)
+    return msgspec.structs.replace(track, presences=presences, lately=lately)

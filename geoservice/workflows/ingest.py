@@ -17,7 +17,6 @@ from itertools import repeat
 from typing import Final
 from uuid import uuid4
 
-import msgspec
 import numpy as np
 import structlog
 
@@ -25,7 +24,7 @@ from geoservice.clock import Clock
 from geoservice.errors import ErrorDetail, GeoserviceError, Overloaded, Unavailable
 from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.screening import Indexed, Screened, screen, stale
-from geoservice.geofencing.track import DeviceTrack
+from geoservice.geofencing.track import DeviceTrack, read_track, write_track
 from geoservice.storage.database import TRANSIENT, UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
@@ -49,8 +48,6 @@ _PATIENCE_S: Final = 5.0
 _sql = Queries("ingest")
 _visits = Queries("customers")
 _log = structlog.get_logger(__name__)
-_encode_track = msgspec.msgpack.Encoder().encode
-_decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 
 @dataclass(slots=True)
@@ -249,7 +246,7 @@ async def _lock(connection: Connection, batch: Sequence[Submission]) -> tuple[di
             row["location_allowed"],
             row["newest_at"],
             row["recent_keys"],
-            DeviceTrack() if row["track"] is None else _decode_track(row["track"]),
+            read_track(row["track"]),
         )
         for row in rows
     }
@@ -379,7 +376,7 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
         **_columns([key for key, _ in changed]),
         newest_ats=[device.newest_at for _, device in changed],
         recent_keys=[device.recent_keys for _, device in changed],
-        tracks=[_encode_track(device.track) for _, device in changed],
+        tracks=[write_track(device.track) for _, device in changed],
         receipt_customer_ids=[key[0] for key, _ in receipts],
         receipt_device_ids=[key[1] for key, _ in receipts],
         from_ats=[screened.kept[0].recorded_at for _, screened in receipts],

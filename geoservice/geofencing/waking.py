@@ -1,0 +1,78 @@
+"""What time alone brings: a dwell becomes due, a silent device is lost. Pure.
+
+``due_at`` says when to look again, ``wake`` looks. A device is looked at too early rather than too late: what is not
+due yet stays, and names its next instant.
+
+dwell    The fence's dwell time is over, and the device is believed to be inside. While it reports, it must have been
+         seen inside in the last 90 s; else its own fixes will say. When it has gone silent the dwell is `assumed`.
+lost     Nothing was heard of the device for 6 h: every presence ends.
+removed  The geofence is gone, and nothing was heard since.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.presence import PRESENCE, Verdict, certainty
+from geoservice.geofencing.telling import Teller
+from geoservice.geofencing.track import LOST_S, SEEN_WITHIN_S, DeviceTrack, Presence, PresenceState
+from geoservice.vocabulary import Source, Transition
+
+
+def due_at(track: DeviceTrack) -> float | None:
+    """When time alone may change something (epoch seconds, on the phone's clock); None if never."""
+    if not track.presences:
+        return None
+    dwells = [
+        _dwell_due_at(track, presence)
+        for presence in track.presences
+        if presence.dwell_at is not None and presence.state is PresenceState.INSIDE
+    ]
+    return min([*dwells, _heard_at(track) + LOST_S])
+
+
+def wake(
+    catalogue: Catalogue, track: DeviceTrack, at: float, late_before: float, clock_offset_s: float = 0.0
+) -> tuple[DeviceTrack, list[Transition]]:
+    """Let a device live until ``at`` (epoch seconds on its own clock) without an observation."""
+    teller = Teller([], clock_offset_s, late_before)
+    presences: list[Presence] = []
+    lost_at = _heard_at(track) + LOST_S
+    for presence in track.presences:
+        fence = catalogue.index_of.get(presence.geofence_id)
+        if fence is not None and catalogue.sensitive[fence]:
+            continue
+        if fence is None:
+            teller.end(presence, Verdict.REMOVED, at, 1.0, Source.TIMER)
+            continue
+        kept = _dwell(track, presence, at, teller)
+        if at >= lost_at:
+            teller.end(kept, Verdict.LOST, lost_at, 1.0 - certainty(kept), Source.TIMER)
+        else:
+            presences.append(kept)
+    return msgspec.structs.replace(track, presences=tuple(presences)), teller.in_order()
+
+
+def _heard_at(track: DeviceTrack) -> float:
+    """When anything was last heard of the device (epoch seconds)."""
+    return max(track.newest_at or 0.0, *(presence.inside_at or 0.0 for presence in track.presences), 0.0)
+
+
+def _dwell_due_at(track: DeviceTrack, presence: Presence) -> float:
+    """When the dwell may be told: not before its time, nor while the phone reports and is not seen inside."""
+    dwell_at, heard_at = presence.dwell_at or 0.0, _heard_at(track)
+    seen = dwell_at - (track.inside_at(presence) or 0.0) <= SEEN_WITHIN_S
+    return dwell_at if seen else max(dwell_at, heard_at + SEEN_WITHIN_S)
+
+
+def _dwell(track: DeviceTrack, presence: Presence, at: float, teller: Teller) -> Presence:
+    _, told = PRESENCE[presence.state, Verdict.DWELT]
+    if told is None or presence.dwell_at is None:
+        return presence
+    due = _dwell_due_at(track, presence)
+    if at < due:
+        return presence
+    assumed = due - (track.inside_at(presence) or 0.0) > SEEN_WITHIN_S
+    teller.tell(told, presence.geofence_id, due, certainty(presence), Source.TIMER, assumed=assumed)
+    return msgspec.structs.replace(presence, dwell_at=None)
