@@ -10,8 +10,13 @@ from typing import Final, TypeVar
 
 import asyncpg
 import orjson
+from asyncpg.types import ServerVersion
 
-from geoservice.errors import NotReady, Overloaded
+from geoservice.errors import NotReady, Overloaded, SettingsError
+
+OLDEST: Final = 15
+NEWEST_TESTED: Final = 18
+"""Major versions of PostgreSQL."""
 
 LOCK_TIMEOUT_MS: Final = 250
 """How long a statement waits for a row that somebody else holds before the transaction is tried again."""
@@ -54,7 +59,17 @@ def _encode(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
+def refuse_unsupported(version: ServerVersion) -> None:
+    """Raise SettingsError for a server that lacks what the tables and statements need."""
+    if version.major < OLDEST:
+        found, tested = f"{version.major}.{version.minor}", f"{OLDEST} to {NEWEST_TESTED}"
+        raise SettingsError(
+            [f"The database is PostgreSQL {found}; geoservice needs {OLDEST} or newer, and is tested with {tested}."]
+        )
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
+    refuse_unsupported(connection.get_server_version())
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode, decoder=_decode)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from geoservice.errors import NotReady
-from geoservice.storage.database import UNREACHABLE
+from geoservice.storage.database import UNREACHABLE, refuse_unsupported
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -57,9 +57,11 @@ async def migrate(dsn: str) -> None:
 
     async def connect() -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(dsn, server_settings={"application_name": "geoservice migrate"})
+            connection = await asyncpg.connect(dsn, server_settings={"application_name": "geoservice migrate"})
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
+        refuse_unsupported(connection.get_server_version())
+        return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
