@@ -48,7 +48,7 @@ from geoservice.storage.migrate import migrate
 from geoservice.telemetry import tracing
 from geoservice.telemetry.health import watch_loop_lag
 from geoservice.timers import Timers
-from geoservice.workflows import erasure, upkeep
+from geoservice.workflows import erasure, retention, upkeep
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import LANES, Ingest
@@ -140,6 +140,11 @@ class App:
         timers.every(1, "settle_messages", outbox.tick)
         timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
         timers.every(3600, "forget_hours", lambda: upkeep.forget_hours(database, self.clock))
+        timers.every(
+            retention.TICK_S,
+            "retention",
+            lambda: retention.retain(database, directory, settings, self.clock),
+        )
         timers.every(5, "finish_erasures", lambda: erasure.finish_erasures(database, self.clock))
         timers.start()
         self._stack.push_async_callback(timers.stop)

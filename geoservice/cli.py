@@ -29,7 +29,7 @@ from geoservice.errors import ErrorDetail, GeoserviceError, NotReady, RequestErr
 from geoservice.geofence_files import read_files, read_folder
 from geoservice.geofencing.geofence import to_feature
 from geoservice.geofencing.uploads.documents import Document
-from geoservice.storage.database import Database, open_pool
+from geoservice.storage.database import ACTING, Acting, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres, attach
 from geoservice.storage.journal import Journal
 from geoservice.telemetry.explain import print_decision, print_message, print_messages
@@ -279,6 +279,7 @@ def _with_database(work: Callable[[Database], Awaitable[int | None]]) -> int:
         dsn = await _dsn(_settings())
         pool = await open_pool(dsn, size=2, application="geoservice cli")
         async with pool:
+            ACTING.set(Acting("cli", None, SystemClock().now()))
             return await work(Database(pool, dsn)) or 0
 
     return uvloop.run(run())

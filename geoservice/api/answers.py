@@ -203,6 +203,28 @@ class NoticesAnswer(Struct):
     items: list[NoticeAnswer]
 
 
+class AuditItem(Struct, omit_defaults=True):
+    """Who did or read what; ``before`` and ``after`` of a change, whole."""
+
+    id: str
+    at: datetime
+    actor: str
+    action: str
+    key_id: str | None = None
+    customer_id: str | None = None
+    subject: str | None = None
+    reason: str | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+class AuditAnswer(Struct, omit_defaults=True):
+    """The record, oldest first; ``next`` is ``after`` of the following page."""
+
+    items: list[AuditItem]
+    next: str | None = None
+
+
 class PreferencesAnswer(Struct):
     """The settings in force; null means the retailer's default."""
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from geoservice.api import answers, schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import NotFound, Overloaded
 from geoservice.vocabulary import CustomerId, Purpose, Role
-from geoservice.workflows import aliases, erasure, export, notices
+from geoservice.workflows import aliases, erasure, export, notices, operating
 from geoservice.workflows.records import EVIDENCE
 
 SERVER: Final = frozenset({Role.SERVER})
+OFFICER: Final = frozenset({Role.OFFICER})
 PUBLISHERS: Final = frozenset({Role.OPS, Role.OFFICER})
 
 EXPORTS_AT_ONCE: Final = 2
@@ -117,7 +118,8 @@ async def post_alias(call: Call) -> web.Response:
     """Join another id of hers, the web shop's or the till's; what came in under it is hers from now on."""
     body = await call.body(_alias_body)
     customer_id = call.customer_in_path()
-    await aliases.join(call.services.database, customer_id, body.alias, call.services.clock.now())
+    services = call.services
+    await aliases.join(services.database, call.actor, customer_id, body.alias, services.clock.now())
     return answer({"customer_id": customer_id, "alias": body.alias})
 
 
@@ -133,7 +135,8 @@ async def delete_alias(call: Call) -> web.Response:
         alias = msgspec.convert(call.request.match_info["alias"], CustomerId)
     except msgspec.ValidationError:
         raise NotFound("She has no such alias.") from None
-    await aliases.part(call.services.database, call.customer_in_path(), alias, call.services.clock.now())
+    services = call.services
+    await aliases.part(services.database, call.actor, call.customer_in_path(), alias, services.clock.now())
     return web.Response(status=204)
 
 
@@ -157,7 +160,39 @@ async def get_notice(call: Call) -> web.Response:
     return answer(schemas.as_json(await notices.notice(call.services.database, call.id())))
 
 
+# Who did what --------------------------------------------------------------------------------------------------------
+
+
+class AuditQuery(schemas.Lookup, frozen=True, forbid_unknown_fields=True):
+    """``GET /v1/audit``."""
+
+    actor: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    action: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    subject: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+async def get_audit(call: Call) -> web.Response:
+    """List who changed what, from what to what, and who read one customer's records, and why.
+
+    Customers are named, and reasons given, only to whoever says why herself: that is put on record, too.
+    """
+    query = call.query(AuditQuery)
+    named = query.customer_id is not None or "Access-Reason" in call.request.headers or call.actor.key_id is None
+    if named:
+        await call.looks_at("read audit", query.customer_id)
+    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
+    rows = await operating.audit_entries(call.services.database, **filters)
+    hidden = frozenset() if named else frozenset({"customer_id", "reason"})
+    return answer(schemas.page(rows, query.limit, lambda row: _write_entry(row, hidden)))
+
+
+def _write_entry(row: Any, hidden: frozenset[str]) -> dict[str, Any]:
+    body = schemas.as_json(row, without=hidden | {"seq"})
+    return {"id": str(row["seq"]), **body}
+
+
 ROUTES: Final = (
+    Route("GET", "/v1/audit", get_audit, OFFICER, query=AuditQuery, answer=answers.AuditAnswer, asks_reason=True),
     Route("GET", "/v1/me/export", get_export, answer=answers.ExportAnswer),
     Route(
         "DELETE", "/v1/me", delete_me, answer=answers.ErasureAnswer, also=(202,), headers=("Location",), refuses=(409,)

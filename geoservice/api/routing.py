@@ -18,7 +18,7 @@ from geoservice.api.rates import RateLimit
 from geoservice.clock import Clock
 from geoservice.config import Settings
 from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
-from geoservice.storage.database import Database
+from geoservice.storage.database import ACTING, Acting, Database
 from geoservice.storage.journal import Journal
 from geoservice.vocabulary import CustomerId, Id, Role
 from geoservice.workflows.deliver import Deliver
@@ -247,7 +247,12 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
         if actor.roles.isdisjoint(route.roles or ()):
             needed = " or ".join(sorted(role.value for role in route.roles or ()))
             raise Forbidden(f"This needs an API key with the role {needed}.")
-        return await route.handler(Call(request, services, route, actor=actor))
+        # A connection is one task for all of its requests: what is set here must not outlast this one.
+        acting = ACTING.set(Acting(actor.name, actor.key_id, services.clock.now()))
+        try:
+            return await route.handler(Call(request, services, route, actor=actor))
+        finally:
+            ACTING.reset(acting)
 
     if route.roles is None:
         return customers

@@ -198,7 +198,9 @@ class StopBody(StopQuery, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
 
 
-class _Lookup(Page, frozen=True, forbid_unknown_fields=True):
+class Lookup(Page, frozen=True, forbid_unknown_fields=True):
+    """The part of a query string that lists of records about customers have."""
+
     customer_id: CustomerId | None = None
     since: Instant | None = None
 
@@ -207,13 +209,13 @@ class _Lookup(Page, frozen=True, forbid_unknown_fields=True):
             in_utc(self.since)
 
 
-class TransitionsQuery(_Lookup, frozen=True, forbid_unknown_fields=True):
+class TransitionsQuery(Lookup, frozen=True, forbid_unknown_fields=True):
     """``GET /v1/transitions``."""
 
     device_id: Id | None = None
 
 
-class DecisionsQuery(_Lookup, frozen=True, forbid_unknown_fields=True):
+class DecisionsQuery(Lookup, frozen=True, forbid_unknown_fields=True):
     """``GET /v1/decisions``."""
 
     campaign_id: Id | None = None

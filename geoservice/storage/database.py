@@ -6,6 +6,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeVar
 
 import asyncpg
@@ -49,6 +52,22 @@ _AWAY_CLASSES: Final = frozenset({"25", "53", "54", "57", "58", "XX"})
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Who changes something, and the business time: triggers put it on record beside what was changed."""
+
+    name: str
+    key_id: str | None
+    at: datetime
+
+
+ACTING: Final[ContextVar[Acting | None]] = ContextVar("acting", default=None)
+"""Set for the time of an operator's request or command; every transaction in it tells the database."""
+
+_TELL = """select set_config('geoservice.actor', $1, true), set_config('geoservice.key_id', $2, true),
+                  set_config('geoservice.at', $3, true)"""
 
 
 def _decode(text: str) -> object:
@@ -155,6 +174,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """Open one transaction, committed at the end, rolled back on any error."""
         async with self.connection() as connection, connection.transaction():
+            if (acting := ACTING.get()) is not None:
+                await connection.execute(_TELL, acting.name, acting.key_id or "", acting.at.isoformat())
             yield connection
 
     async def run(

@@ -135,6 +135,25 @@ CATALOGUE: Final = Gauge(
 )
 
 
+RETENTION_DAYS: Final = Gauge(
+    "geoservice_retention_days",
+    "How many days rows are kept, by table: the settings in force.",
+    ["table"],
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+RETENTION_DELETED: Final = Counter(
+    "geoservice_retention_deleted_rows",
+    "Rows that were deleted because they were too old, by table.",
+    ["table"],
+    registry=REGISTRY,
+)
+RETENTION_RUN: Final = Gauge(
+    "geoservice_retention_run_timestamp_seconds",
+    "When nothing that is too old was left, as seconds since 1970.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
 LOOP_LAG: Final = Histogram(
     "geoservice_event_loop_lag_seconds",
     "How late the event loop comes back to what is due; every request waits that long, too.",

@@ -13,13 +13,14 @@ import asyncpg
 from geoservice.errors import Conflict, Invalid, NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
+from geoservice.workflows.operating import Actor, put_on_record
 from geoservice.workflows.standing import standing
 
 _sql = Queries("privacy")
 _customers = Queries("customers")
 
 
-async def join(database: Database, customer_id: str, alias: str, at: datetime) -> None:
+async def join(database: Database, actor: Actor, customer_id: str, alias: str, at: datetime) -> None:
     """Make an id another name of hers; joining it again changes nothing. Raises Conflict, Invalid."""
     if alias == customer_id:
         raise Invalid("Nobody is an alias of herself.")
@@ -39,6 +40,7 @@ async def join(database: Database, customer_id: str, alias: str, at: datetime) -
         await _sql.copy_profile.run(connection, customer_id=customer_id, alias=alias)
         await _sql.move_events.run(connection, from_id=alias, to_id=customer_id, of_alias=None, as_alias=alias)
         await _sql.erase_customer.run(connection, customer_id=alias)
+        await put_on_record(connection, actor, "joined an alias", at, customer_id=customer_id)
 
     try:
         await database.run(work)
@@ -58,7 +60,7 @@ async def _is_joined(connection: Connection, customer_id: str, alias: str) -> bo
     return its.alias is not None
 
 
-async def part(database: Database, customer_id: str, alias: str, at: datetime) -> None:
+async def part(database: Database, actor: Actor, customer_id: str, alias: str, at: datetime) -> None:
     """Take an alias away from her, and what came in under it. Raises NotFound."""
 
     async def work(connection: Connection) -> None:
@@ -67,6 +69,7 @@ async def part(database: Database, customer_id: str, alias: str, at: datetime) -
         if not await _sql.remove_alias.run(connection, customer_id=customer_id, alias=alias):
             raise NotFound("She has no such alias.")
         await _sql.move_events.run(connection, from_id=customer_id, to_id=alias, of_alias=alias, as_alias=None)
+        await put_on_record(connection, actor, "parted an alias", at, customer_id=customer_id)
 
     await database.run(work)
 

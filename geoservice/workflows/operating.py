@@ -14,7 +14,7 @@ import asyncpg
 from geoservice.errors import NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.journal import Journal, KeyRevoked
-from geoservice.storage.queries import Queries
+from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Role
 
 KEY_PREFIX: Final = "gsk_"
@@ -41,7 +41,7 @@ async def create_key(database: Database, name: str, role: Role, at: datetime) ->
     """Make a key; returns (key id, the key). The key itself is kept nowhere."""
     key_id = uuid4().hex[:12]
     key = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         await _sql.add_key.run(connection, key_id=key_id, name=name, role=role.value, key_hash=hash_key(key), at=at)
     return key_id, key
 
@@ -54,7 +54,7 @@ async def keys(database: Database) -> list[asyncpg.Record]:
 
 async def revoke_key(database: Database, journal: Journal, key_id: str, at: datetime) -> str:
     """End a key, for good; returns its name. Running services take it no more within seconds. Raises NotFound."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         name: str | None = await _sql.revoke_key.value(connection, key_id=key_id, at=at)
     if name is None:
         raise NotFound("There is no such key, or it is revoked already.")
@@ -84,15 +84,36 @@ async def audit(
 ) -> None:
     """Put on record who did or read what, and why."""
     async with database.connection() as connection:
-        await _sql.audit.run(
-            connection,
-            at=at,
-            actor=actor.name,
-            action=action,
-            customer_id=customer_id,
-            subject=subject,
-            reason=reason,
-        )
+        await put_on_record(connection, actor, action, at, customer_id=customer_id, subject=subject, reason=reason)
+
+
+async def put_on_record(
+    connection: Connection,
+    actor: Actor,
+    action: str,
+    at: datetime,
+    *,
+    customer_id: str | None = None,
+    subject: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Do it in the transaction of the deed itself. What changes campaigns, stores, keys and notices needs no word."""
+    await _sql.audit.run(
+        connection,
+        at=at,
+        actor=actor.name,
+        key_id=actor.key_id,
+        action=action,
+        customer_id=customer_id,
+        subject=subject,
+        reason=reason,
+    )
+
+
+async def audit_entries(database: Database, **filters: Any) -> list[asyncpg.Record]:
+    """List who did or read what, in the order in which it was put on record."""
+    async with database.connection() as connection:
+        return await _sql.audit_entries.fetch(connection, **filters)
 
 
 async def transitions(database: Database, **filters: Any) -> list[asyncpg.Record]:

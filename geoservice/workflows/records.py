@@ -20,6 +20,8 @@ class Kept:
     """How it ends, in words; ``{days}`` is the setting's value."""
     age: str | None = None
     days: str | None = None
+    spared: str = ""
+    """SQL about the row ``t``: what is still needed stays, however old it is."""
 
 
 WITH_HER: Final = "as long as she is a customer"
@@ -37,10 +39,19 @@ CUSTOMERS: Final = (
         "transitions",
         "entering and leaving a geofence: what starts a campaign",
         "{days} days",
-        age="engaged_at",
+        age="recorded_at",
         days="keep_visits_days",
+        spared="t.engaged_at is null or exists (select from deferred d where d.customer_id = t.customer_id "
+        "and d.transition_id = t.transition_id)",
     ),
-    Kept("visits", "one message a visit", "{days} days after she left", age="ended_at", days="keep_visits_days"),
+    Kept(
+        "visits",
+        "one message a visit",
+        "{days} days",
+        age="started_at",
+        days="keep_visits_days",
+        spared="t.ended_at is null",
+    ),
     Kept(
         "events",
         "what she looked at and bought: relevance, and silence after a purchase",
@@ -62,8 +73,9 @@ CUSTOMERS: Final = (
         "messages",
         "delivery, the caps, and her list of messages with their why",
         "{days} days, and at least as long as a limit counts them",
-        age="finished_at",
+        age="reserved_at",
         days="keep_messages_days",
+        spared="t.finished_at is null",
     ),
     Kept("message_events", "what the phone and she said about a message", "as long as the message"),
 )

@@ -47,8 +47,20 @@ update api_keys set last_used_at = :at
 where key_id = :key_id and (last_used_at is null or last_used_at < :at::timestamptz - interval '1 minute');
 
 -- name: audit
-insert into audit_log (at, actor, action, customer_id, subject, reason)
-values (:at, :actor, :action, :customer_id, :subject, :reason);
+insert into audit_log (at, actor, key_id, action, customer_id, subject, reason)
+values (:at, :actor, :key_id, :action, :customer_id, :subject, :reason);
+
+-- name: audit_entries
+select audit_id as seq, at, actor, key_id, action, customer_id, subject, reason, before, after
+from audit_log
+where (:customer_id::text is null or customer_id = :customer_id)
+  and (:actor::text is null or actor = :actor)
+  and (:action::text is null or action = :action)
+  and (:subject::text is null or subject = :subject)
+  and (:since::timestamptz is null or at >= :since)
+  and audit_id > :after
+order by audit_id
+limit :limit;
 
 -- name: claim_slot
 -- L0, committed alone: the first process to ask runs the slot.

@@ -111,6 +111,10 @@ select erasure_id, of_customer from erasures where finished_at is null order by 
 select erasure_id, requested_at, finished_at from erasures
 where erasure_id = :erasure_id and customer_hash = pseudonym(:customer_id);
 
+-- name: act_as_retention
+-- For this transaction: evidence may go when it is too old.
+select set_config('geoservice.retention', 'on', true);
+
 -- name: add_alias
 insert into aliases (customer_id, alias, joined_at) values (:customer_id, :alias, :at);
 

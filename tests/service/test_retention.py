@@ -1,0 +1,137 @@
+"""What is too old goes, what is still needed stays, and everybody can see that it is so."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from conftest import NOON, Client, environment, running
+
+from geoservice.workflows import retention
+from geoservice.workflows.records import RECORDS
+
+OLD = {
+    "GEOSERVICE_KEEP_VISITS_DAYS": "30", "GEOSERVICE_KEEP_EVENTS_DAYS": "60", "GEOSERVICE_KEEP_DECISIONS_DAYS": "30",
+    "GEOSERVICE_KEEP_MESSAGES_DAYS": "40", "GEOSERVICE_KEEP_EVIDENCE_DAYS": "100",
+}  # fmt: skip
+
+
+async def counts(client: Client) -> dict[str, int]:
+    return {
+        table: (await client.sql(f"select count(*) as n from {table}"))[0]["n"]
+        for table, kept in RECORDS.items()
+        if kept.days
+    }
+
+
+async def tick(client: Client) -> None:
+    from geoservice.storage.database import Database, open_pool
+
+    app = client.app
+    async with await open_pool(app.settings.database_url, size=1) as pool:
+        database = Database(pool, app.settings.database_url)
+        await retention.retain(database, app.directory, app.settings, app.clock)
+
+
+async def live_once(client: Client) -> None:
+    await client.set_up_store()
+    await client.set_up_campaign()
+    await client.opt_in("ada")
+    await client.browse("ada")
+    await client.walk_in("ada")
+    await client.delivered(1)
+    await client.settled()
+
+
+@pytest.fixture
+async def shop(database_url, fcm, tmp_path):
+    """A service that keeps little."""
+    async with running(environment(database_url, fcm, tmp_path, **OLD), fcm) as client:
+        yield client
+
+
+async def test_everything_goes_in_its_time(shop):
+    """Visits and decisions after 30 days, messages after 40, events after 60, evidence after 100; nothing before."""
+    await live_once(shop)
+    await shop.sql("update visits set ended_at = started_at, present = '{}'")
+    await shop.ok("DELETE", "/v1/me", who=shop.customer("gone"))
+    await tick(shop)
+    there = await counts(shop)
+    assert all(there[table] for table in ("transitions", "visits", "events", "decisions", "messages", "audit_log"))
+    gone: dict[int, set[str]] = {}
+    for day in (29, 31, 39, 41, 56, 61, 99, 101):
+        await shop.set_clock(NOON + timedelta(days=day))
+        await tick(shop)
+        now = await counts(shop)
+        gone[day] = {table for table in there if there[table] and not now[table]}
+    assert gone[29] == set()
+    assert gone[31] == {"transitions", "visits", "decisions"}
+    assert gone[39] == gone[31]
+    assert gone[41] == gone[56] == gone[31] | {"messages"}
+    assert gone[61] == gone[99] == gone[41] | {"events"}
+    assert gone[101] == set(there) - {"consent_evidence"}, "nobody of this test was erased with consents"
+
+
+async def test_what_is_needed_stays(shop):
+    """A visit that goes on, a transition that waits, and a message that limits count stay, however old they are."""
+    await live_once(shop)
+    await shop.set_up_campaign("slow", limits={"cooldown_s": 300 * 86_400})
+    (row,) = await shop.sql("select transition_id from transitions limit 1")
+    await shop.sql(
+        "insert into deferred values ('ada', $1, 'shoes', $2)", row["transition_id"], NOON + timedelta(days=2_000)
+    )
+    await shop.sql("update visits set ended_at = null")
+    await shop.set_clock(NOON + timedelta(days=90))
+    await tick(shop)
+    now = await counts(shop)
+    assert (now["transitions"], now["visits"], now["messages"], now["decisions"]) == (1, 1, 1, 0)
+
+
+async def test_a_shorter_time_holds_from_the_next_tick(database_url, fcm, tmp_path):
+    """A service that is started again with a shorter time deletes by it, and tells the times in its metrics."""
+    async with running(environment(database_url, fcm, tmp_path), fcm) as client:
+        await live_once(client)
+        await client.set_clock(NOON + timedelta(days=50))
+        await tick(client)
+        assert (await counts(client))["decisions"]
+    shorter = environment(database_url, fcm, tmp_path, GEOSERVICE_KEEP_DECISIONS_DAYS="49")
+    async with running(shorter, fcm) as client:
+        await client.set_clock(NOON + timedelta(days=50))
+        await client.sql("delete from timers")  # the next slot, at once
+        await tick(client)
+        assert not (await counts(client))["decisions"]
+        metrics = (await client.call("GET", "/metrics")).body.decode()
+        assert 'geoservice_retention_days{table="decisions"} 49.0' in metrics
+        assert 'geoservice_retention_deleted_rows_total{table="decisions"}' in metrics
+        assert "geoservice_retention_run_timestamp_seconds 1" in metrics
+
+
+async def test_much_goes_in_slices(shop, monkeypatch):
+    """A large backlog is deleted a slice at a time, and a tick that has worked enough leaves the rest to the next."""
+    await shop.opt_in("ada")
+    await shop.sql(
+        """insert into events (customer_id, event_id, type, occurred_at, source, received_at)
+           select 'ada', 'e' || n, 'searched', $1, 'app', $1 from generate_series(1, 500) n""",
+        NOON - timedelta(days=90),
+    )
+    monkeypatch.setattr(retention, "SLICE", 100)
+    monkeypatch.setattr(retention, "BUDGET_S", 0.0)
+    await tick(shop)
+    left = (await counts(shop))["events"]
+    assert 0 < left <= 400
+    monkeypatch.setattr(retention, "BUDGET_S", 5.0)
+    await asyncio.gather(tick(shop), tick(shop))
+    assert not (await counts(shop))["events"]
+
+
+async def test_the_table_of_what_is_kept_is_the_database(shop):
+    """Every table of the database has its row in the table of what is kept, and what it names is there."""
+    rows = await shop.sql(
+        """select c.relname, array_agg(a.attname::text) as columns from pg_class c
+           join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+           where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace group by 1"""
+    )
+    there = {row["relname"]: set(row["columns"]) for row in rows if row["relname"] != "alembic_version"}
+    assert set(RECORDS) == set(there)
+    assert all(kept.age is None or kept.age in there[table] for table, kept in RECORDS.items())
