@@ -24,6 +24,7 @@ from geoservice.api import (
     privacy,
     problems,
     service,
+    shop,
 )
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.jwks import PublishedKeys
@@ -77,6 +78,7 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
         *ops.ROUTES,
         *geofences.ROUTES,
         *campaigns.ROUTES,
+        *shop.ROUTES,
         *clock,
     )
 

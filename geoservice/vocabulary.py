@@ -199,7 +199,7 @@ class Purpose(StrEnum):
 
 
 class EventType(StrEnum):
-    """What a customer did in the app, the web shop or at the till."""
+    """What a customer did in the app, the web shop or at the till; ``declared`` comes from her preferences only."""
 
     PRODUCT_VIEWED = "product_viewed"
     WISHLISTED = "wishlisted"
@@ -207,6 +207,7 @@ class EventType(StrEnum):
     PURCHASED = "purchased"
     SEARCHED = "searched"
     REVIEWED = "reviewed"
+    DECLARED = "declared"
 
 
 class Channel(StrEnum):

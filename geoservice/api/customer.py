@@ -99,6 +99,7 @@ def write_preferences(preferences: Preferences) -> dict[str, Any]:
     assert isinstance(body, dict)  # noqa: S101 - a struct becomes a dict
     if (quiet := preferences.quiet_hours) is not None:
         body["quiet_hours"] = {"start": f"{quiet.start:%H:%M}", "end": f"{quiet.end:%H:%M}"}
+    body["interests"] = dict.fromkeys(preferences.interests, True)
     return body
 
 

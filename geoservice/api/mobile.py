@@ -14,7 +14,7 @@ from geoservice.errors import ErrorDetail, Invalid
 from geoservice.geofencing.screening import EARLIEST
 from geoservice.geofencing.track import read_track
 from geoservice.vocabulary import Fix, Observation, to_jsonable
-from geoservice.workflows import customers
+from geoservice.workflows import customers, products
 from geoservice.workflows.publishing import is_zone
 
 _device_body = msgspec.json.Decoder(schemas.DeviceBody)
@@ -85,8 +85,8 @@ async def post_events(call: Call) -> web.Response:
     return await take_events(call, call.customer_id, source="app")
 
 
-async def take_events(call: Call, customer_id: str, *, source: str) -> web.Response:
-    """Store events of one customer, each once."""
+async def take_events(call: Call, customer_id: str, *, source: str, from_shop: bool = False) -> web.Response:
+    """Store events of one customer, each once; those ``from_shop`` tell also that its tills and web shop are alive."""
     _, items, bad = schemas.events.decode(await call.raw_body())
     at = call.services.clock.now()
     good = []
@@ -100,6 +100,8 @@ async def take_events(call: Call, customer_id: str, *, source: str) -> web.Respo
     places, allowed = [index for index, _ in good], [event for _, event in good]
     recorded = await customers.record_events(call.services.database, customer_id, allowed, source, at)
     bad += [(places[place], _ERASED) for place in recorded.refused]
+    if from_shop:
+        await products.note_sales(call.services.database, {event.store_id for event in allowed}, at)
     duplicates = len(good) - len(recorded.refused) - recorded.new
     return answer({"accepted": recorded.new, "duplicates": duplicates, "rejected": schemas.rejected(bad)}, status=202)
 

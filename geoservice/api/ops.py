@@ -72,7 +72,7 @@ async def put_customer(call: Call) -> web.Response:
 
 async def post_customer_events(call: Call) -> web.Response:
     """Take what a customer did in the web shop or at the till."""
-    return await take_events(call, call.customer_in_path(), source=call.actor.name)
+    return await take_events(call, call.customer_in_path(), source=call.actor.name, from_shop=True)
 
 
 # Looking up -------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLa
 from geoservice.storage.database import ACTING, Acting, Database
 from geoservice.storage.journal import Journal
 from geoservice.vocabulary import CustomerId, Id, Role
+from geoservice.workflows.customers import heed_privacy_signal
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import Ingest
@@ -239,6 +240,8 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
     async def customers(request: web.Request) -> web.StreamResponse:
         customer_id = await services.tokens.holder(_bearer(request))
         services.limits.customers.spend(customer_id)
+        if request.headers.get("Sec-GPC") == "1":
+            await heed_privacy_signal(services.database, services.journal, customer_id, services.clock.now())
         return await route.handler(Call(request, services, route, customer_id))
 
     async def operators(request: web.Request) -> web.StreamResponse:

@@ -73,6 +73,11 @@ class EventBody(Struct, frozen=True, forbid_unknown_fields=True):
     price: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     store_id: Id | None = None
     order_id: Id | None = None
+    variant: ShortText | None = None
+
+    def __post_init__(self) -> None:
+        if self.type is EventType.DECLARED:
+            raise ValueError("declared is no event: interests are set with PATCH /v1/me/preferences")
 
 
 class EventsBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +124,8 @@ class PreferencesBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     comfort_level: Annotated[int, Meta(ge=1, le=3)] | UnsetType | None = UNSET
     snooze_until: Instant | UnsetType | None = UNSET
     timezone: Zone | UnsetType | None = UNSET
+    privacy_signal: bool | UnsetType | None = UNSET
+    interests: dict[Category, bool | None] | UnsetType = UNSET
 
 
 Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]

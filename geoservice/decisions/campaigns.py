@@ -83,6 +83,13 @@ class Ambiguous(StrEnum):
     RESEND = "resend"
 
 
+class InStock(StrEnum):
+    """What a campaign may ask of the store's stock: a piece of the product that it is about, or one in her size."""
+
+    PRODUCT = "product"
+    SIZE = "size"
+
+
 Seconds = Annotated[int, Meta(ge=0, le=366 * DAY_S)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
@@ -147,6 +154,7 @@ class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ambiguous: Ambiguous = Ambiguous.DROP
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=2)] = (Channel.PUSH, Channel.INBOX)
     """In the order in which they are tried; a message goes by one of them."""
+    in_stock: InStock | None = None
 
 
 class Audience(Struct, frozen=True, cache_hash=True):
@@ -261,6 +269,10 @@ def compile_campaign(
     problems += _uses_problems(spec, interest_paths)
     problems += _link_problems(spec.content)
     problems += _schedule_problems(spec)
+    if spec.in_stock is not None and readable and not any(positive_interests(condition)):
+        problems.append(ErrorDetail("in_stock", "needs_interest", "only an interest names a product to look for"))
+    if spec.in_stock is not None and readable and not any(positive_interests(condition)):
+        problems.append(ErrorDetail("in_stock", "needs_interest", "only an interest names a product to look for"))
     if spec.limits.ramp_up_h is not None and spec.limits.hourly_ceiling is None:
         problems.append(ErrorDetail("limits.ramp_up_h", "needs_ceiling", "there is no hourly_ceiling to grow to"))
     if spec.state is CampaignState.TEST and not spec.test_customers:

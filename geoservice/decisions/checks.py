@@ -28,3 +28,9 @@ def check(gate: Gate, refusals: list[Reason], facts: dict[str, Any]) -> Check:
     if len(refusals) > 1:
         facts = {**facts, "also": [str(reason) for reason in refusals[1:]]}
     return Check(gate, False, refusals[0], facts)
+
+
+def also(before: Check, refusals: list[Reason], facts: dict[str, Any]) -> Check:
+    """The same gate's result once more was looked at: what it refused before comes first."""
+    earlier = [] if before.reason is None else [before.reason, *map(Reason, before.facts.get("also", []))]
+    return check(before.gate, [*earlier, *refusals], {key: value for key, value in facts.items() if key != "also"})

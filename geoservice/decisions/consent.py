@@ -1,17 +1,14 @@
-"""Checks 1 to 3: what consents, preferences and comfort level allow; sensitive categories. Pure."""
+"""Checks 1 and 2: what consents, preferences and comfort level allow. Pure."""
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from geoservice.decisions.campaigns import Campaign, Use
+from geoservice.decisions.campaigns import Use
 from geoservice.decisions.channels import is_switched_on
 from geoservice.decisions.checks import Check, check
-from geoservice.decisions.context import Evidence, Provenance
 from geoservice.decisions.facts import ConsentFact, Facts
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.vocabulary import Channel, OsPermission, Purpose
@@ -29,19 +26,6 @@ COMFORT_ALLOWS: Final[dict[int, frozenset[Use]]] = {
     # Everything: also what I bought and what follows from it.
     3: frozenset(Use),
 }
-
-SENSITIVE_WORDS: Final = frozenset(
-    """
-    abortion addiction alcohol bankruptcy bible cancer catholic condom condoms contraception
-    contraceptive debt debts diabetes diabetic drug drugs faith fertility gambling halal health hijab
-    hiv incontinence islam islamic jewish kosher loan loans maternity medical medication medicine
-    medicines mental muslim ovulation pharmacy political politics pregnancy pregnant prenatal quran
-    religion religious sexual sti tobacco
-    """.split()  # noqa: SIM905  a list of 50 quoted words is no easier to read
-)
-"""Words that make a category sensitive: inference from behaviour there never drives a message."""
-
-_WORDS = re.compile(r"[^\W_]+")
 
 
 def needed_purposes(uses: frozenset[Use], channel: Channel) -> tuple[Purpose, ...]:
@@ -67,8 +51,11 @@ def consent_check(facts: Facts, uses: frozenset[Use], channel: Channel, at: date
         used[purpose.value] = _consent_record(consent)
         if consent is None or not consent.granted:
             refusals.append(_MISSING[purpose])
+        if purpose is Purpose.PERSONALISATION and facts.preferences.privacy_signal:
+            refusals.append(Reason.PRIVACY_SIGNAL)
         if purpose is Purpose.LOCATION and facts.customer.os_permission is OsPermission.DENIED:
             refusals.append(Reason.OS_LOCATION_DENIED)
+    used["privacy_signal"] = facts.preferences.privacy_signal
     used["os_permission"] = facts.customer.os_permission.value
     used["birth_year"] = facts.customer.birth_year or "not on record"
     if _maybe_under_age(facts, at):
@@ -107,18 +94,3 @@ def preferences_check(facts: Facts, topic: str, uses: frozenset[Use], channel: C
         refusals.append(Reason.COMFORT_LEVEL)
         used["uses_beyond"] = sorted(use.value for use in beyond)
     return check(Gate.PREFERENCES, refusals, used)
-
-
-@lru_cache(maxsize=4_096)
-def is_sensitive(category: str) -> bool:
-    """Whether the words of a category touch health, faith, debt and the like."""
-    return not SENSITIVE_WORDS.isdisjoint(_WORDS.findall(category.lower()))
-
-
-def sensitive_check(campaign: Campaign, evidence: Evidence) -> Check:
-    """Check 3: a sensitive category speaks only for an interest that she declared herself."""
-    declared = {m.interest.category for m in evidence.matches if m.provenance is Provenance.DECLARED}
-    touched = {interest.category for interest in campaign.interests if is_sensitive(interest.category)}
-    undeclared = sorted(touched - declared)
-    refusals = [Reason.SENSITIVE_CATEGORY] if undeclared else []
-    return check(Gate.SENSITIVE, refusals, {"sensitive_categories": undeclared})

@@ -1,13 +1,16 @@
 """From events to interests with provenance, and whether a campaign's condition holds on them. Pure.
 
 Provenance says how surely an event tells an interest: declared > wishlisted > carted > viewed > bought-with >
-inferred. A wish list is nearly a declaration ("I want this"); searches count as views; purchases and reviews
-tell what she owns, and thereby what goes with it.
+inferred. A declared interest stands for itself, without any event; a wish list is nearly one ("I want this"); searches
+count as views; purchases and reviews tell what she owns, and thereby what goes with it.
+
+An interest ends with a purchase in its category, of a product that she had looked at, or of a substitute for one,
+wherever it was made: at a till, in the web shop, in the app.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import IntEnum
 from operator import attrgetter
@@ -16,7 +19,7 @@ from typing import Final
 from msgspec import Struct
 
 from geoservice.decisions.conditions import AllOf, AnyOf, Condition, Interest, positive_interests
-from geoservice.decisions.facts import ContextEvent
+from geoservice.decisions.facts import ContextEvent, ProductFacts
 from geoservice.vocabulary import EventType
 
 
@@ -32,6 +35,7 @@ class Provenance(IntEnum):
 
 
 EVENT_PROVENANCE: Final[dict[EventType, Provenance]] = {
+    EventType.DECLARED: Provenance.DECLARED,
     EventType.WISHLISTED: Provenance.WISHLISTED,
     EventType.CARTED: Provenance.CARTED,
     EventType.PRODUCT_VIEWED: Provenance.VIEWED,
@@ -63,16 +67,32 @@ class Match(Struct, frozen=True, gc=False):
         """The newest event of the surest kind: the one that a "why" names."""
         return next(event for event in self.events if EVENT_PROVENANCE[event.type] is self.provenance)
 
+    @property
+    def product_id(self) -> str | None:
+        """What a message is about: the product of the newest event of the surest kind that names one."""
+        named = [event for event in self.events if event.product_id is not None]
+        surest = max((EVENT_PROVENANCE[event.type] for event in named), default=None)
+        return next((event.product_id for event in named if EVENT_PROVENANCE[event.type] is surest), None)
+
+
+class Served(Struct, frozen=True):
+    """The purchase that ended an interest; ``substitute`` says that she bought something else that does as well."""
+
+    category: str
+    bought_at: datetime
+    product_id: str | None = None
+    substitute: bool = False
+
 
 class Evidence(Struct, frozen=True, gc=False):
-    """What a condition came to. ``served`` are the categories that she bought in after showing the interest.
+    """What a condition came to. ``served`` are the interests that a purchase has ended.
 
     ``holds`` leaves purchases out; ``served`` is filled only when purchases alone turn the condition false.
     """
 
     holds: bool
     matches: tuple[Match, ...]
-    served: tuple[tuple[str, datetime], ...] = ()
+    served: tuple[Served, ...] = ()
     strongest: Match | None = None
     """The surest match, then the freshest."""
 
@@ -81,7 +101,7 @@ class _Look(Struct, frozen=True, gc=False):
     """One interest against the events: a match if there were enough, and the purchase that ended it."""
 
     match: Match | None
-    bought_at: datetime | None
+    served: Served | None
 
 
 _NOTHING: Final = _Look(None, None)
@@ -97,13 +117,26 @@ class Timeline:
     Every campaign that listens to a transition shares one timeline.
     """
 
-    def __init__(self, events: Iterable[ContextEvent], at: datetime) -> None:
+    def __init__(
+        self,
+        events: Iterable[ContextEvent],
+        at: datetime,
+        products: Mapping[str, ProductFacts] | None = None,
+        declared: Mapping[str, datetime] | None = None,
+    ) -> None:
         self._at = at
+        self._products = products or {}
+        self._declared = declared or {}
         self._looks: dict[Interest, _Look] = {}
         self._by_category: dict[str, list[ContextEvent]] = {}
+        self._purchases: list[ContextEvent] = []
         for event in sorted(events, key=attrgetter("occurred_at"), reverse=True):
-            if event.category is not None and event.occurred_at <= at:
+            if event.occurred_at > at:
+                continue
+            if event.category is not None:
                 self._by_category.setdefault(event.category, []).append(event)
+            if event.type is EventType.PURCHASED:
+                self._purchases.append(event)
 
     def evaluate(self, condition: Condition) -> Evidence:
         """Whether the condition holds, on which events, and whether a purchase has served it already."""
@@ -124,28 +157,50 @@ class Timeline:
     def _find(self, interest: Interest) -> _Look:
         # What is loaded reaches as far back as the longest interest of all campaigns; each looks only at its own time.
         of_category = self._by_category.get(interest.category)
-        if of_category is None:
+        declared_at = self._declared.get(interest.category)
+        if of_category is None and declared_at is None:
             return _NOTHING
         window = timedelta(days=interest.within_days)
         since, horizon, kinds = self._at - window, self._at - 2 * window, interest.events
-        events = [event for event in of_category if event.occurred_at >= horizon]
-        ever = [event for event in events if event.type in kinds]
+        ever = [event for event in of_category or () if event.type in kinds and event.occurred_at >= horizon]
         recent = tuple([event for event in ever if event.occurred_at >= since])
+        if declared_at is not None and declared_at <= self._at:
+            declaration = ContextEvent(EventType.DECLARED, declared_at, category=interest.category)
+            recent = tuple(sorted((*recent, declaration), key=lambda event: event.occurred_at, reverse=True))
+            return _Look(Match(interest, recent, Provenance.DECLARED), self._bought_since(interest, declared_at, ever))
         if len(recent) < interest.min_count:
             return _NOTHING
         # Looks before the window still tell that the purchase came after the interest had begun.
-        began_at = ever[-1].occurred_at
-        bought_at = next(
-            (e.occurred_at for e in events if e.type is EventType.PURCHASED and e.occurred_at >= began_at),
-            None,
-        )
         provenance = max([EVENT_PROVENANCE[event.type] for event in recent])
-        return _Look(Match(interest, recent, provenance), bought_at)
+        return _Look(Match(interest, recent, provenance), self._bought_since(interest, ever[-1].occurred_at, ever))
+
+    def _bought_since(self, interest: Interest, began_at: datetime, shown: Iterable[ContextEvent]) -> Served | None:
+        """The newest purchase that ended the interest, if there is one."""
+        if not self._purchases:
+            return None
+        looked_at = {event.product_id for event in shown if event.product_id is not None}
+        for bought in self._purchases:
+            if bought.occurred_at < began_at:
+                return None
+            same = bought.category == interest.category or bought.product_id in looked_at
+            if same or self._is_substitute(bought.product_id, looked_at):
+                return Served(interest.category, bought.occurred_at, bought.product_id, substitute=not same)
+        return None
+
+    def _is_substitute(self, bought: str | None, looked_at: Iterable[str]) -> bool:
+        if bought is None:
+            return False
+        named = self._substitutes(bought)
+        return any(product_id in named or bought in self._substitutes(product_id) for product_id in looked_at)
+
+    def _substitutes(self, product_id: str) -> frozenset[str]:
+        product = self._products.get(product_id)
+        return product.substitutes if product is not None else frozenset()
 
     def _holds(self, condition: Condition, *, purchases_count: bool) -> bool:
         if isinstance(condition, Interest):
             look = self._look(condition)
-            ended = purchases_count and condition.not_purchased and look.bought_at is not None
+            ended = purchases_count and condition.not_purchased and look.served is not None
             return look.match is not None and not ended
         if isinstance(condition, AllOf):
             return all(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
@@ -162,14 +217,14 @@ class Timeline:
             match = self._look(condition).match
             return () if match is None else (match,)
         found = [look for look in map(self._look, positive_interests(condition)) if look.match is not None]
-        alive = [look for look in found if look.bought_at is None or not _match(look).interest.not_purchased]
+        alive = [look for look in found if look.served is None or not _match(look).interest.not_purchased]
         return tuple([_match(look) for look in alive or found])
 
-    def _served(self, matches: Iterable[Match]) -> Iterator[tuple[str, datetime]]:
+    def _served(self, matches: Iterable[Match]) -> Iterator[Served]:
         for match in matches:
-            bought_at = self._look(match.interest).bought_at
-            if match.interest.not_purchased and bought_at is not None:
-                yield match.interest.category, bought_at
+            served = self._look(match.interest).served
+            if match.interest.not_purchased and served is not None:
+                yield served
 
 
 def _match(look: _Look) -> Match:

@@ -22,19 +22,21 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from geoservice.decisions.brakes import campaign_check
-from geoservice.decisions.campaigns import Audience, Campaign, Pace, TriggerOn
+from geoservice.decisions.campaigns import Audience, Campaign, InStock, Pace, TriggerOn
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.conditions import Condition
-from geoservice.decisions.consent import consent_check, preferences_check, sensitive_check
+from geoservice.decisions.consent import consent_check, preferences_check
 from geoservice.decisions.context import Evidence, Match, Timeline
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
 from geoservice.decisions.message import Payload, Values, interest_values, place_values, render_check
-from geoservice.decisions.moment import OPEN_FOR, already_served_check, moment_check, store_state
+from geoservice.decisions.moment import OPEN_FOR, moment_check, store_state
 from geoservice.decisions.quiet_hours import next_quiet_start, quiet_hours_check
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.schedule import AskAgain
+from geoservice.decisions.sensitive import sensitive_check
+from geoservice.decisions.served import already_served_check, product_of, with_product, with_stock
 from geoservice.decisions.timing import Timing, timing
 from geoservice.decisions.why import Why, explain
 
@@ -68,6 +70,8 @@ class Decision(Struct, frozen=True, gc=False):
     rank: Rank | None = None
     until_left: bool = False
     """Whether the message is about being there, and ends when she leaves."""
+    product_id: str | None = None
+    """The product that the message is about, if the interest behind it names one."""
 
 
 Rank = tuple[int, int, datetime]
@@ -119,13 +123,13 @@ class _Moment:
         self.facts = facts
         self.at = at
         self.zone = ZoneInfo(facts.customer.timezone)
-        self.timeline = Timeline(facts.events, at)
+        self.timeline = Timeline(facts.events, at, facts.shop.products, facts.preferences.interests)
         self.usage = Usage(facts, self.zone, at)
         self.store = store_state(facts.store, at)
         self.quiet_hours = quiet_hours_check(facts, self.zone, at)
         self._place = place_values(facts)
         self._permissions: dict[Audience, tuple[Check, Check]] = {}
-        self._grounds: dict[Condition, _Grounds] = {}
+        self._grounds: dict[tuple[Condition, InStock | None], _Grounds] = {}
         self._timings: dict[tuple[Pace, datetime | None], Timing] = {}
         self._moments: dict[tuple[Pace, datetime | None, int], Check] = {}
         self._values: dict[int, Values] = {}
@@ -144,16 +148,16 @@ class _Moment:
 
     def grounds(self, campaign: Campaign) -> _Grounds:
         """Checks 3 to 5."""
-        condition = campaign.condition
-        found = self._grounds.get(condition)
+        key = campaign.condition, campaign.spec.in_stock
+        found = self._grounds.get(key)
         if found is None:
-            evidence = self.timeline.evaluate(condition)
+            evidence = self.timeline.evaluate(campaign.condition)
             match = evidence.strongest
-            found = self._grounds[condition] = _Grounds(
+            found = self._grounds[key] = _Grounds(
                 evidence,
                 sensitive_check(campaign, evidence),
                 context_check(evidence),
-                already_served_check(evidence),
+                already_served_check(campaign, evidence, self.facts, self.usage),
                 (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
             )
         return found
@@ -228,9 +232,10 @@ def _check_grounds(moment: _Moment, campaign: Campaign, when: Timing, checks: li
     grounds = moment.grounds(campaign)
     checks.append(grounds.sensitive)
     checks.append(grounds.context)
-    checks.append(grounds.already_served)
-    asked = not moment.facts.waited or AskAgain.STORE in campaign.pace.ask_again
-    checks.append(moment.store.check if asked else moment.store.when_due)
+    facts, evidence = moment.facts, grounds.evidence
+    checks.append(with_product(grounds.already_served, campaign, evidence, facts, moment.usage))
+    asked = not facts.waited or AskAgain.STORE in campaign.pace.ask_again
+    checks.append(with_stock(moment.store.check, campaign, evidence, facts) if asked else moment.store.when_due)
     checks.append(moment.moment(campaign, when))
     return grounds
 
@@ -304,6 +309,7 @@ def _send(moment: _Moment, verdict: _Verdict) -> Decision:
         why=why,
         expires_at=_expires_at(moment, campaign, verdict.timing),
         rank=_rank(verdict),
+        product_id=product_of(verdict.grounds.evidence),
         until_left=verdict.timing.bound and campaign.pace.on is not TriggerOn.CROSSED,
     )
 

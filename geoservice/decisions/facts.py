@@ -49,6 +49,10 @@ class Preferences(Struct, frozen=True):
     comfort_level: Annotated[int, Meta(ge=1, le=3)] = 2
     snooze_until: datetime | None = None
     timezone: str | None = None
+    privacy_signal: bool = False
+    """Global Privacy Control, from her browser or her own hand: nothing personal is used."""
+    interests: Mapping[str, datetime] = {}
+    """Categories that she said she likes, each since when."""
 
 
 class RetailerDefaults(Struct, frozen=True):
@@ -59,6 +63,8 @@ class RetailerDefaults(Struct, frozen=True):
     min_gap_s: int = 2 * 3600
     cooldown_s: int = 7 * 86400
     per_visit: int = 1
+    same_product_s: int = 30 * 86400
+    feed_silent_s: int = 86400
 
 
 class CustomerFacts(Struct, frozen=True):
@@ -69,6 +75,8 @@ class CustomerFacts(Struct, frozen=True):
     customer_id: str = ""
     locale: str | None = None
     birth_year: int | None = None
+    sizes: Mapping[str, str] = {}
+    """Her size by category; under the empty name the one for all others."""
     os_permission: OsPermission = OsPermission.UNKNOWN
     push_reachable: bool = True
     """Whether any device of hers has a push token or installation id."""
@@ -98,6 +106,28 @@ class GeofenceFacts(Struct, frozen=True):
     """After how long inside a dwell is found."""
 
 
+class ProductFacts(Struct, frozen=True):
+    """A product as the shop describes it. Substitutes serve the same need; it is enough that one names the other."""
+
+    product_id: str
+    name: str
+    category: str
+    line: str | None = None
+    variants: frozenset[str] = frozenset()
+    substitutes: frozenset[str] = frozenset()
+    complements: frozenset[str] = frozenset()
+
+
+class ShopFacts(Struct, frozen=True):
+    """What the shop's other systems said of her products and of this store's stock, and when they last spoke."""
+
+    products: Mapping[str, ProductFacts] = {}
+    stock: Mapping[tuple[str, str], int] = {}
+    """Pieces by product and variant; the empty variant is the product as a whole."""
+    feeds: Mapping[str, datetime] = {}
+    """When till, stock and web shop were last heard of; one that is not connected is missing."""
+
+
 class ContextEvent(Struct, frozen=True):
     """One thing she did, from the app, the web shop or the till."""
 
@@ -106,6 +136,7 @@ class ContextEvent(Struct, frozen=True):
     product_id: str | None = None
     category: str | None = None
     store_id: str | None = None
+    variant: str | None = None
 
 
 class Slot(Struct, frozen=True):
@@ -125,6 +156,7 @@ class Slot(Struct, frozen=True):
     store_id: str | None = None
     geofence_id: str | None = None
     visit_id: str | None = None
+    product_id: str | None = None
 
 
 class Facts(Struct, frozen=True):
@@ -146,6 +178,7 @@ class Facts(Struct, frozen=True):
     retailer: RetailerDefaults = RetailerDefaults()
     waited: Mapping[str, datetime] = {}
     """Campaigns that have waited since the transition, each with the instant at which it was due."""
+    shop: ShopFacts = ShopFacts()
     still_there: bool = True
     """For a message that waited: whether the device is still inside the geofence."""
     fast_at: datetime | None = None

@@ -29,7 +29,7 @@ MAX_LIFE_S: Final = DAY_S
 def slot_window_s(campaigns: Iterable[Campaign], retailer: RetailerDefaults) -> int:
     """How far back, by reservation, messages must be loaded so that no limit overlooks one."""
     own = max((campaign.slot_window_s for campaign in campaigns), default=0)
-    return max(own, retailer.min_gap_s, retailer.cooldown_s, DAY_S) + MAX_LIFE_S
+    return max(own, retailer.min_gap_s, retailer.cooldown_s, retailer.same_product_s, DAY_S) + MAX_LIFE_S
 
 
 def counts_at(slot: Slot, at: datetime) -> datetime | None:
@@ -55,10 +55,13 @@ class Usage:
         self.today = sum(when.astimezone(zone).date() == today for when in recent)
         self.last_at = max((when for _, when in self.counted), default=None)
         self._of_campaign: dict[str, list[datetime]] = {}
+        self._of_product: dict[str | None, list[tuple[str, datetime]]] = {}
         self._of_visit: Counter[str] = Counter()
         self._of_both: set[tuple[str, str]] = set()
         for slot, when in self.counted:
             self._of_campaign.setdefault(slot.campaign_id, []).append(when)
+            if slot.product_id is not None:
+                self._of_product.setdefault(slot.product_id, []).append((slot.campaign_id, when))
             if slot.visit_id is not None:
                 self._of_visit[slot.visit_id] += 1
                 self._of_both.add((slot.visit_id, slot.campaign_id))
@@ -72,6 +75,10 @@ class Usage:
     def of_campaign(self, campaign_id: str) -> list[datetime]:
         """When this campaign's messages count."""
         return self._of_campaign.get(campaign_id, [])
+
+    def told_of(self, product_id: str | None) -> list[tuple[str, datetime]]:
+        """Which campaigns have told her of this product, and when that counts."""
+        return self._of_product.get(product_id, [])
 
     def of_visit(self, visit_id: str) -> int:
         """How many messages this visit has had, of any campaign."""

@@ -15,6 +15,7 @@ from geoservice.decisions.checks import Check, check
 from geoservice.decisions.context import Match
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.reasons import Gate, Reason
+from geoservice.decisions.sensitive import readable_by_anybody
 from geoservice.decisions.templates import TemplateError, render
 
 PROVIDER_LIMIT_B: Final = 4_096
@@ -77,7 +78,7 @@ def interest_values(match: Match | None, zone: ZoneInfo, at: datetime) -> Values
 
 
 def render_check(texts: Texts, values: Values) -> tuple[Check, Payload | None]:
-    """Check 10: every text can be written, none is empty, and all of it fits the provider's limit."""
+    """Check 10: every text can be written, fits the provider's limit, and may be read by whoever sees the phone."""
     return _rendered(texts, tuple([values.get(name) for name in texts.variables]))
 
 
@@ -90,10 +91,13 @@ def _rendered(texts: Texts, read: tuple[str | int | None, ...]) -> tuple[Check, 
     except TemplateError as error:
         return check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)}), None
     size_b = payload_size_b(payload)
-    used = {"size_b": size_b, "limit_b": CONTENT_LIMIT_B}
-    if size_b > CONTENT_LIMIT_B:
-        return check(Gate.RENDER, [Reason.CONTENT_TOO_LONG], used), None
-    return check(Gate.RENDER, [], used), payload
+    used: dict[str, object] = {"size_b": size_b, "limit_b": CONTENT_LIMIT_B}
+    refusals = [Reason.CONTENT_TOO_LONG] if size_b > CONTENT_LIMIT_B else []
+    word = readable_by_anybody(payload.title, payload.body)
+    if word is not None:
+        refusals.append(Reason.LOCK_SCREEN)
+        used["word"] = word
+    return check(Gate.RENDER, refusals, used), None if refusals else payload
 
 
 def payload_size_b(payload: Payload) -> int:

@@ -1,4 +1,4 @@
-"""Checks 5 to 7: already served, store open, and the right moment. Pure."""
+"""Checks 6 and 7: store open, and the right moment. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from msgspec import Struct
 from opening_hours import OpeningHours
 
 from geoservice.decisions.checks import Check, check
-from geoservice.decisions.context import Evidence
 from geoservice.decisions.facts import Facts, StoreFacts
 from geoservice.decisions.limits import Usage
 from geoservice.decisions.reasons import Gate, Reason
@@ -22,12 +21,6 @@ DRIVING_MPS: Final = 7.0
 DRIVING_MEMORY: Final = timedelta(seconds=180)
 _ZULU: Final = ZoneInfo("UTC")  # opening_hours knows zones by name only
 _LOOKAHEAD_CHANGES: Final = 8  # comments in opening hours make changes that do not close the store
-
-
-def already_served_check(evidence: Evidence) -> Check:
-    """Check 5: she bought in the category after showing the interest."""
-    bought = [{"category": category, "bought_at": bought_at} for category, bought_at in evidence.served]
-    return check(Gate.ALREADY_SERVED, [Reason.ALREADY_PURCHASED] if bought else [], {"bought": bought})
 
 
 class StoreState(Struct, frozen=True):

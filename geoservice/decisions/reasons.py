@@ -42,6 +42,7 @@ class Reason(StrEnum):
     OS_LOCATION_DENIED = "os_location_denied"
     NO_PUSH_CONSENT = "no_push_consent"
     NO_PERSONALISATION_CONSENT = "no_personalisation_consent"
+    PRIVACY_SIGNAL = "privacy_signal"
     AGE_UNDER_16 = "age_under_16"
     TOPIC_OFF = "topic_off"
     CHANNEL_OFF = "channel_off"
@@ -51,9 +52,13 @@ class Reason(StrEnum):
     SENSITIVE_CATEGORY = "sensitive_category"
     CONTEXT_NOT_MET = "context_not_met"
     ALREADY_PURCHASED = "already_purchased"
+    SUBSTITUTE_PURCHASED = "substitute_purchased"
+    SAME_PRODUCT = "same_product"
+    FEED_STALE = "feed_stale"
     STORE_MUTED = "store_muted"
     STORE_CLOSED = "store_closed"
     STORE_CLOSING = "store_closing"
+    OUT_OF_STOCK = "out_of_stock"
     TRANSITION_LATE = "transition_late"
     INITIAL_PRESENCE = "initial_presence"
     DRIVING = "driving"
@@ -71,6 +76,7 @@ class Reason(StrEnum):
     PER_CUSTOMER_LIMIT = "per_customer_limit"
     CONTENT_FAILED = "content_failed"
     CONTENT_TOO_LONG = "content_too_long"
+    LOCK_SCREEN = "lock_screen"
     OUTRANKED = "outranked"
     INTERNAL_ERROR = "internal_error"
 
@@ -145,6 +151,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "You have not allowed us to use what you looked at or bought.",
         "The uses `browse`, `purchase` and `loyalty` need consent for the purpose `personalisation`.",
     ),
+    Reason.PRIVACY_SIGNAL: ReasonText(
+        Gate.CONSENT,
+        "The customer's browser or her settings send the global privacy signal.",
+        "Your privacy signal tells us not to personalise, so we do not.",
+        "`Sec-GPC: 1` or `privacy_signal` turns off every campaign that uses browsing, purchases or loyalty.",
+    ),
     Reason.AGE_UNDER_16: ReasonText(
         Gate.CONSENT,
         "By the year of birth the customer may be under 16.",
@@ -200,6 +212,24 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "You have already bought something like this.",
         "A purchase at or after the first look ends an interest, unless it says `not_purchased: false`.",
     ),
+    Reason.SUBSTITUTE_PURCHASED: ReasonText(
+        Gate.ALREADY_SERVED,
+        "The customer bought a substitute for what she had looked at.",
+        "You have already bought something that does as well.",
+        "Substitutes are those that either product names; a purchase counts wherever it was made.",
+    ),
+    Reason.SAME_PRODUCT: ReasonText(
+        Gate.ALREADY_SERVED,
+        "The customer was told of this very product a short while ago.",
+        "We have told you about this product already.",
+        "No product comes twice within `same_product_s`; a campaign that sets its own `cooldown_s` may repeat itself.",
+    ),
+    Reason.FEED_STALE: ReasonText(
+        Gate.ALREADY_SERVED,
+        "The till, the web shop or the stock has not been heard of for too long.",
+        "We could not be sure that this was still news to you.",
+        "A feed that was connected and then not heard for `feed_silent_s` silences the campaigns that rely on it.",
+    ),
     Reason.STORE_MUTED: ReasonText(
         Gate.STORE,
         "The store has asked for silence today.",
@@ -217,6 +247,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "The store closes within 15 minutes.",
         "The store was about to close.",
         "The store must stay open for more than 15 minutes.",
+    ),
+    Reason.OUT_OF_STOCK: ReasonText(
+        Gate.STORE,
+        "The product, or the customer's size of it, is not in stock at this store, or not known to be.",
+        "The store did not have it for you.",
+        "Only with `in_stock`; a product, a size or a stock that is not on record counts as none.",
     ),
     Reason.TRANSITION_LATE: ReasonText(
         Gate.MOMENT,
@@ -321,6 +357,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "The written message is larger than the push provider takes.",
         "We could not write this message properly.",
         "The provider takes 4,096 bytes for the whole message.",
+    ),
+    Reason.LOCK_SCREEN: ReasonText(
+        Gate.RENDER,
+        "The written message says something delicate that anybody could read on a lock screen.",
+        "We do not write such things where others can read them.",
+        "Title and body hold no word and no category of health, faith, debt and the like, declared or not.",
     ),
     Reason.OUTRANKED: ReasonText(
         Gate.CHOICE,

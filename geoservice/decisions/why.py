@@ -35,6 +35,7 @@ class Why(Struct, frozen=True):
 
 
 _DID: Final[dict[EventType, str]] = {
+    EventType.DECLARED: "told us that you like {}",
     EventType.PRODUCT_VIEWED: "looked at {}",
     EventType.WISHLISTED: "put {} on your wish list",
     EventType.CARTED: "put {} in your basket",
@@ -44,6 +45,7 @@ _DID: Final[dict[EventType, str]] = {
 }
 
 _COUNTED: Final[dict[EventType, tuple[str, str]]] = {
+    EventType.DECLARED: ("interest that you named", "interests that you named"),
     EventType.PRODUCT_VIEWED: ("product view", "product views"),
     EventType.WISHLISTED: ("wish list entry", "wish list entries"),
     EventType.CARTED: ("product in the basket", "products in the basket"),

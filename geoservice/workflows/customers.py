@@ -25,6 +25,7 @@ from geoservice.vocabulary import Channel, EventType, OsPermission, Platform, Pu
 from geoservice.workflows.standing import Standing, refuse_alias, standing, welcome
 
 TOPICS_MAX: Final = 200
+INTERESTS_MAX: Final = 200
 _ATTEMPTS: Final = 5
 
 DEVICES_MAX: Final = 200
@@ -298,9 +299,11 @@ async def change_preferences(
         before, known = _decode_preferences(row)
         if expected is not None and known not in expected:
             raise PreconditionFailed("The settings were changed since they were read; read them again.")
-        after = msgspec.convert(merge_patch(to_jsonable(before), patch), Preferences)
+        after = msgspec.convert(merge_patch(to_jsonable(before), _dated(patch, before, at)), Preferences)
         if len(after.topics) > TOPICS_MAX:
             raise Invalid(f"At most {TOPICS_MAX} topics.", code="too_many_topics")
+        if len(after.interests) > INTERESTS_MAX:
+            raise Invalid(f"At most {INTERESTS_MAX} interests.", code="too_many_interests")
         version = await _sql.save_preferences.value(connection, customer_id=customer_id, body=to_jsonable(after), at=at)
         everything = _is_stricter(before, after, at)
         topics = [topic for topic, on in before.topics.items() if on and not after.topics.get(topic)]
@@ -325,10 +328,25 @@ async def change_preferences(
     return result
 
 
+def _dated(patch: dict[str, Any], before: Preferences, at: datetime) -> dict[str, Any]:
+    """Write down since when she likes what she says she likes; saying it again changes nothing, taking it back does."""
+    if "interests" not in patch:
+        return patch
+    since = {name: before.interests.get(name, at) if on else None for name, on in patch["interests"].items()}
+    return patch | {"interests": to_jsonable(since)}
+
+
+async def heed_privacy_signal(database: Database, journal: Journal, customer_id: str, at: datetime) -> None:
+    """Keep what her browser says on her behalf (Global Privacy Control): nothing personal, on any of her devices."""
+    if not (await preferences(database, customer_id))[0].privacy_signal:
+        await change_preferences(database, journal, customer_id, {"privacy_signal": True}, at)
+
+
 def _is_stricter(before: Preferences, after: Preferences, at: datetime) -> bool:
     """Whether what waits may not be wanted any more whatever its topic; when in doubt, it is cancelled."""
     return (
-        (after.daily_cap is not None and (before.daily_cap is None or after.daily_cap < before.daily_cap))
+        (after.privacy_signal and not before.privacy_signal)
+        or (after.daily_cap is not None and (before.daily_cap is None or after.daily_cap < before.daily_cap))
         or (after.snooze_until is not None and after.snooze_until > at)
         or after.comfort_level < before.comfort_level
         or (after.quiet_hours is not None and after.quiet_hours != before.quiet_hours)
@@ -364,13 +382,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     price: float | None = None
     store_id: str | None = None
     order_id: str | None = None
+    variant: str | None = None
 
     @property
     def identity(self) -> str:
         """Its id; without one, the same content at the same instant is the same event."""
         if self.id is not None:
             return self.id
-        return "sha:" + blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()
+        content = msgspec.structs.asdict(self)
+        if self.variant is None:
+            del content["variant"]  # fields that came later do not change what was sent before
+        return "sha:" + blake2b(msgspec.json.encode(content), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +436,7 @@ async def record_events(
             prices=[event.price for event in events],
             store_ids=[event.store_id for event in events],
             order_ids=[event.order_id for event in events],
+            variants=[event.variant for event in events],
             source=source,
             at=at,
         )

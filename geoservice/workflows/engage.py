@@ -30,6 +30,7 @@ from geoservice.decisions.facts import (
     CustomerFacts,
     Facts,
     Preferences,
+    ShopFacts,
     Slot,
 )
 from geoservice.decisions.limits import slot_window_s
@@ -50,6 +51,7 @@ from geoservice.vocabulary import (
     to_jsonable,
 )
 from geoservice.workflows.directory import Snapshot, as_fact, brought_up
+from geoservice.workflows.products import load_shop
 from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
 
 Row: TypeAlias = Mapping[str, Any]
@@ -73,6 +75,8 @@ class _Known:
     events: list[ContextEvent] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     doings: list[datetime] = field(default_factory=list)
+    shops: dict[str | None, ShopFacts] = field(default_factory=dict)
+    """By store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
         heard = _hear(undecided, snapshot)
         # If nobody listens, nothing needs to be known of the customers.
         known = await _load(connection, snapshot, heard, rows, visits.ids, at) if heard else {}
+        if known:
+            await _load_shop(connection, snapshot, heard, known, undecided)
         for row in undecided:
             _follow(row, known.get(row["customer_id"]), heard, visits, snapshot, at, ledger)
         await _decide_within_ceilings(connection, known, heard, at, ledger)
@@ -346,6 +352,7 @@ def _facts(
             timezone=next((zone for zone in zones if zone), "UTC"),
             locale=known.row["locale"] or row["device_locale"],
             birth_year=known.row["birth_year"],
+            sizes=_sizes(known.row["attributes"]),
             os_permission=OsPermission(row["os_location_permission"]),
             push_reachable=bool(row["push_reachable"]),
         ),
@@ -355,9 +362,19 @@ def _facts(
         slots=(),
         campaigns=campaigns,
         retailer=snapshot.retailer,
+        shop=known.shops.get(fence.store_id, ShopFacts()),
         fast_at=row["fast_at"],
         doings=tuple(known.doings),
     )
+
+
+def _sizes(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Her sizes among what the shop noted: ``size`` in general, ``size.running-shoes`` of one category."""
+    return {
+        name.partition(".")[2]: str(value)
+        for name, value in attributes.items()
+        if name.partition(".")[0] == "size" and not isinstance(value, bool)
+    }
 
 
 def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Slot:
@@ -372,6 +389,7 @@ def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Sl
         store_id=facts.store.store_id if facts.store else None,
         geofence_id=facts.geofence.geofence_id,
         visit_id=facts.visit_id,
+        product_id=decision.product_id,
     )
 
 
@@ -407,6 +425,7 @@ async def _load(
                 row["product_id"],
                 row["category"],
                 row["store_id"],
+                row["variant"],
             )
         )
     slot_window = timedelta(seconds=slot_window_s(tuple(campaigns), snapshot.retailer))
@@ -419,6 +438,26 @@ async def _load(
         for row in await _sql.doings.fetch(connection, customer_ids=ids, since=since, at=at, limit=DOINGS_MAX):
             known[row["customer_id"]].doings.append(row["occurred_at"])
     return known
+
+
+async def _load_shop(
+    connection: Connection,
+    snapshot: Snapshot,
+    heard: Heard,
+    known: Mapping[str, _Known],
+    undecided: Iterable[Row],
+) -> None:
+    fences = (snapshot.fence(row["geofence_id"]) for row in undecided)
+    store_ids = sorted({fence.store_id for fence in fences if fence is not None and fence.store_id is not None})
+    named = {
+        customer_id: {event.product_id for event in each.events if event.product_id is not None}
+        for customer_id, each in known.items()
+    }
+    with_stock = any(campaign.spec.in_stock is not None for campaign in _all_of(heard))
+    product_ids = sorted(set().union(*named.values()))
+    shop = await load_shop(connection, store_ids, product_ids, with_stock=with_stock)
+    for customer_id, each in known.items():
+        each.shops = {store_id: shop.facts(store_id, named[customer_id]) for store_id in (None, *store_ids)}
 
 
 def _all_of(heard: Heard) -> list[Campaign]:
@@ -487,6 +526,7 @@ def _message_row(entry: _Entry) -> dict[str, Any]:
         "store_id": facts.store.store_id if facts.store else None,
         "geofence_id": facts.geofence.geofence_id,
         "visit_id": facts.visit_id,
+        "product_id": decision.product_id,
         "channel": channel,
         "purposes": needed_purposes(campaign.uses, channel),
         "payload": to_jsonable(decision.payload),

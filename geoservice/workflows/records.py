@@ -121,6 +121,9 @@ SHOP: Final = (
     Kept(
         "campaign_hours", "how many messages a campaign with a ceiling sent in an hour, to nobody by name", "two days"
     ),
+    Kept("products", "what is sold, what does as well, what goes with it", "until forgotten"),
+    Kept("stock", "what a store has", "until replaced"),
+    Kept("feeds", "when a till, the web shop or a stock system last spoke", "until forgotten"),
     Kept("message_moves", "the moves that a message may make", "fixed"),
     Kept("timers", "which process ticks", "one row a timer"),
     Kept("api_keys", "keys as SHA-256, never themselves", "for ever"),

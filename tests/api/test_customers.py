@@ -172,7 +172,7 @@ async def test_a_withdrawal_names_what_is_in_flight(shop, who):
 
 DEFAULTS = {
     "topics": {}, "channels": {}, "quiet_hours": None, "daily_cap": None, "comfort_level": 2, "snooze_until": None,
-    "timezone": None,
+    "timezone": None, "privacy_signal": False, "interests": {},
 }  # fmt: skip
 
 

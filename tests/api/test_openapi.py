@@ -119,6 +119,7 @@ async def known(shared) -> dict[str, str]:
         "/v1/stores": "harbour",
         "/v1/geofences": "harbour-approach",
         "/v1/campaigns": "shoes",
+        "/v1/products": "swift",
         "/v1/devices": "phone",
         "/v1/customers": CUSTOMER,
         "/v1/me/messages": message["id"],
@@ -132,6 +133,8 @@ async def known(shared) -> dict[str, str]:
 def parameters_of(route: Route, known: dict[str, str]) -> dict[str, str] | None:
     if "{purpose}" in route.path:
         return {"purpose": "insights"}
+    if "{feed}" in route.path:
+        return {"feed": "till"}
     others = {"alias": "web-1"} if "{alias}" in route.path else {}
     return {"id": known[route.path.partition("/{")[0]]} | others if "{id}" in route.path else None
 
@@ -142,6 +145,8 @@ async def restore(client: Client) -> None:
     await client.ok("PUT", "/v1/devices/phone", {"platform": "android", "push_token": "t"}, who=who)
     fences = {"type": "FeatureCollection", "features": [ring("harbour", 53.55, 10.0)]}
     await client.ok("POST", "/v1/geofences/import", fences, who=client.ops)
+    await client.ok("PUT", "/v1/products/swift", {"name": "Swift", "category": "running-shoes"}, who=client.ops)
+    await client.ok("PUT", "/v1/feeds/till", {"store_id": "harbour"}, who=client.ops)
 
 
 def credentials(client: Client, route: Route) -> dict[str, str]:
@@ -166,7 +171,13 @@ async def test_every_answer_is_as_documented(shared, known, route):
         assert {200, 202, 204} & statuses or route.path in HARD_TO_GUESS, statuses
 
 
-HARD_TO_GUESS = {"/v1/stores/{id}", "/v1/campaigns/{id}", "/v1/geofences/{id}", "/v1/geofences/import"}
+HARD_TO_GUESS = {
+    "/v1/feeds/{feed}",
+    "/v1/stores/{id}",
+    "/v1/campaigns/{id}",
+    "/v1/geofences/{id}",
+    "/v1/geofences/import",
+}
 """Bodies with time zones, templates and sound geometry: seldom right by chance, and tested by hand elsewhere."""
 
 

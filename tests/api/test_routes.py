@@ -31,7 +31,8 @@ def named(routes: list[Route]) -> Any:
 
 
 def path_of(route: Route, id_: str = "thing") -> str:
-    return route.path.replace("{id}", id_).replace("{purpose}", "location").replace("{alias}", "other")
+    path = route.path.replace("{id}", id_).replace("{purpose}", "location")
+    return path.replace("{alias}", "other").replace("{feed}", "till")
 
 
 async def send(client: Client, route: Route, who: dict[str, str], id_: str = "thing") -> Any:

@@ -73,10 +73,16 @@ class Builder:
         self,
         type_: EventType = EventType.PRODUCT_VIEWED,
         occurred_at: datetime | None = None,
-        category: str = "running-shoes",
+        category: str | None = "running-shoes",
+        **more: Any,
     ) -> ContextEvent:
         """She looks at running shoes, a week before."""
-        return ContextEvent(type=type_, occurred_at=occurred_at or self.looked_at, category=category)
+        return ContextEvent(type=type_, occurred_at=occurred_at or self.looked_at, category=category, **more)
+
+    def looks(self, **more: Any) -> tuple[ContextEvent, ...]:
+        """She looks twice at the same shoe."""
+        earlier = self.looked_at - timedelta(minutes=5)
+        return tuple(self.event(occurred_at=at, product_id="shoe", **more) for at in (self.looked_at, earlier))
 
     def slot(
         self, ago: timedelta = timedelta(days=3), state: MessageState = MessageState.ACCEPTED, **changes: Any

@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from geoservice.decisions.decide import decide
-from geoservice.decisions.facts import CustomerFacts, QuietHours, RetailerDefaults, StoreFacts
+from geoservice.decisions.facts import (
+    CustomerFacts,
+    ProductFacts,
+    QuietHours,
+    RetailerDefaults,
+    ShopFacts,
+    StoreFacts,
+)
 from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.vocabulary import Channel, EventType, MessageState, OsPermission, Purpose
 
@@ -128,7 +135,48 @@ def broken(wrong):
     return facts
 
 
+def shopped(*events, campaigns=None, slots=(), retailer=None, sizes=None, **shop):
+    """She looked at one shoe twice, and this is what the shop's systems say."""
+
+    def facts(b):
+        return b.facts(
+            events=(*b.looks(), *(event(b) for event in events)),
+            shop=ShopFacts(**shop),
+            slots=tuple(slot(b) for slot in slots),
+            retailer=retailer or RetailerDefaults(),
+            customer=CustomerFacts("Europe/Berlin", sizes=sizes or {}),
+            **({"campaigns": (b.campaign(**campaigns),)} if campaigns else {}),
+        )
+
+    return facts
+
+
+def buys(product_id):
+    """A till that knows products by number only."""
+    return lambda b: b.event(EventType.PURCHASED, b.looked_at + DAY, None, product_id=product_id)
+
+
+def told_of(product_id):
+    return lambda b: b.slot(20 * DAY, product_id=product_id)
+
+
+def stocked(**pieces):
+    return {("shoe", variant): quantity for variant, quantity in pieces.items()}
+
+
+RIVAL = {"rival": ProductFacts("rival", "Rival", "trail-shoes", substitutes=frozenset({"shoe"}))}
+HERE = {"in_stock": "size"}
+
+
+def silent_for(feed, silence, **campaigns):
+    def facts(b):
+        return shopped(feeds={feed: b.at - silence}, campaigns=campaigns, stock=stocked(s42=1), sizes={"": "s42"})(b)
+
+    return facts
+
+
 SPECIFIC = {"content": {"title": "At {{ store.name }}", "body": "Hello"}}
+PLAIN = {"content": {"title": "Hello", "body": "Come in"}}
 
 CASES = {
     # A paused campaign says nothing, and says so; a live one speaks.
@@ -177,6 +225,13 @@ CASES = {
     Reason.NO_PUSH_ADDRESS: (customer(push_reachable=False), customer(push_reachable=True)),
     # A snooze ends at its very instant.
     Reason.SNOOZED: (snoozed(S), snoozed(0 * S)),
+    # A signal against personalisation does not concern what uses nothing personal.
+    Reason.PRIVACY_SIGNAL: (
+        preferences(privacy_signal=True),
+        lambda b: b.facts(
+            preferences=b.preferences(privacy_signal=True), campaigns=(b.campaign(uses=[], context={}, **PLAIN),)
+        ),
+    ),
     # Browsing with the place needs level 2.
     Reason.COMFORT_LEVEL: (preferences(comfort_level=1), preferences(comfort_level=2)),
     # Nobody is told that we noticed.
@@ -187,6 +242,17 @@ CASES = {
     Reason.ALREADY_PURCHASED: (bought(DAY), bought(-DAY)),
     # A mute ends at its very instant.
     Reason.STORE_MUTED: (muted(S), muted(0 * S)),
+    # A till that names another product of another category ends the interest when that one does as well.
+    Reason.SUBSTITUTE_PURCHASED: (shopped(buys("rival"), products=RIVAL), shopped(buys("rival"))),
+    # No product twice in 30 days, whichever campaign told of it; another product is another story.
+    Reason.SAME_PRODUCT: (shopped(slots=[told_of("shoe")]), shopped(slots=[told_of("hat")])),
+    # A day of silence is still a day off; a second more and nobody knows what she has bought.
+    Reason.FEED_STALE: (silent_for("till", DAY + S), silent_for("till", DAY)),
+    # Somebody else's size is of no use to her.
+    Reason.OUT_OF_STOCK: (
+        shopped(campaigns=HERE, stock=stocked(s41=3), sizes={"": "s42"}),
+        shopped(campaigns=HERE, stock=stocked(s42=1), sizes={"": "s42"}),
+    ),
     Reason.STORE_CLOSED: (store("Mo-Sa 09:00-14:00"), store("Mo-Sa 14:00-20:00")),
     # Open for the next 15 minutes is not enough; one minute more is.
     Reason.STORE_CLOSING: (store("Mo-Sa 09:00-14:15"), store("Mo-Sa 09:00-14:16")),
@@ -236,6 +302,11 @@ CASES = {
     Reason.CONTENT_TOO_LONG: (
         campaign(content={"data": {"text": "x" * 3_000}}),
         campaign(content={"data": {"text": "x" * 2_000}}),
+    ),
+    # Whoever looks at her phone learns nothing; Church Street is an address.
+    Reason.LOCK_SCREEN: (
+        campaign(content={"title": "Your pregnancy test", "body": "is here"}),
+        campaign(content={"title": "Your running shoes", "body": "are in Church Street"}),
     ),
     Reason.OUTRANKED: (two("live"), two("paused")),
     Reason.INTERNAL_ERROR: (broken(wrong=True), broken(wrong=False)),

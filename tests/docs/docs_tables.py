@@ -18,6 +18,7 @@ from geoservice.app import all_routes
 from geoservice.config import SETTINGS, load_settings
 from geoservice.decisions.facts import RetailerDefaults
 from geoservice.decisions.reasons import REASONS, Gate
+from geoservice.decisions.taxonomy import DEPARTMENTS, TAXONOMY
 from geoservice.decisions.templates import FILTERS, VARIABLES
 from geoservice.geofencing.presence import presence_diagram
 from geoservice.telemetry import metrics
@@ -196,6 +197,14 @@ def kept(rows: Iterable[Kept]) -> Callable[[], str]:
     return make
 
 
+def taxonomy() -> str:
+    rows = []
+    for name, categories in DEPARTMENTS.items():
+        kind = TAXONOMY[categories[0]]
+        rows.append([name.replace("-", " "), "no" if kind is None else "**yes**", ", ".join(map(code, categories))])
+    return table(["department or class", "delicate", "categories"], rows)
+
+
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("settings.md", "settings"): settings,
     ("metrics.md", "metrics"): metric_table,
@@ -204,6 +213,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "commands"): commands,
     ("states.md", "message states"): message_states,
     ("states.md", "presence states"): presence_states,
+    ("products.md", "taxonomy"): taxonomy,
     ("first-campaign.md", "variables"): template_variables,
     ("first-campaign.md", "filters"): template_filters,
     ("first-campaign.md", "limits"): limit_defaults,

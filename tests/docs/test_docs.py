@@ -29,9 +29,11 @@ from geoservice.app import all_routes
 from geoservice.config import PREFIX, SETTINGS
 from geoservice.decisions import campaigns, conditions
 from geoservice.decisions.reasons import Gate, Reason
+from geoservice.decisions.served import Feed
 from geoservice.geofencing.uploads import checks, features
 from geoservice.telemetry.metrics import REGISTRY
 from geoservice.vocabulary import Fix, Ignored, MessageEvent, MessageState, Purpose, Role
+from geoservice.workflows.products import ProductBody, StockBody, StockItem
 from geoservice.workflows.publishing import StoreBody
 
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
@@ -165,6 +167,9 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("connect-your-app.md", schemas.FeedbackBody),
         ("connect-your-app.md", Fix),
         ("upload-geofences.md", StoreBody),
+        ("products.md", ProductBody),
+        ("products.md", StockBody),
+        ("products.md", StockItem),
     ],
     ids=lambda part: getattr(part, "__name__", None),
 )
@@ -185,6 +190,8 @@ def test_every_field_is_explained(page: str, kind: type) -> None:
         ("first-campaign.md", campaigns.TriggerOn),
         ("first-campaign.md", campaigns.Use),
         ("first-campaign.md", campaigns.Ambiguous),
+        ("first-campaign.md", campaigns.InStock),
+        ("products.md", Feed),
         ("connect-your-app.md", Purpose),
         ("connect-your-app.md", [f"ignored `{reason}" for reason in Ignored]),
         ("settings.md", Role),

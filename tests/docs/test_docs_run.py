@@ -15,7 +15,7 @@ import pytest
 from conftest import JWT_SECRET, environment, free_port, running, with_database
 from docs_pages import Reader, Step, agree, blocks_of, show, steps_of
 
-PAGES = ["quick-start.md", "connect-your-app.md", "upload-geofences.md", "first-campaign.md"]
+PAGES = ["quick-start.md", "connect-your-app.md", "upload-geofences.md", "first-campaign.md", "products.md"]
 """In the order in which a reader goes through them, in one shell; the quick start's last block ends the service."""
 
 CALLS = """

@@ -173,13 +173,13 @@ where customer_id = :customer_id;
 
 -- name: add_events
 insert into events (customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id,
-                    order_id, source, received_at, alias)
-select :customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id, :source,
-       :at, :alias
+                    order_id, variant, source, received_at, alias)
+select :customer_id, event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id, variant,
+       :source, :at, :alias
 from unnest(:event_ids::text[], :types::text[], :occurred_ats::timestamptz[], :product_ids::text[],
             :categories::text[], :quantities::integer[], :prices::double precision[], :store_ids::text[],
-            :order_ids::text[])
-    as e (event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id)
+            :order_ids::text[], :variants::text[])
+    as e (event_id, type, occurred_at, product_id, category, quantity, price, store_id, order_id, variant)
 order by event_id
 on conflict do nothing
 returning event_id;

@@ -1,6 +1,6 @@
 -- name: lock_customers
 -- L2. A customer that somebody else holds is skipped: her transitions stay undecided and a worker takes them up.
-select customer_id, timezone, locale, birth_year
+select customer_id, timezone, locale, birth_year, attributes
 from customers
 where customer_id = any(:customer_ids::text[])
 order by customer_id
@@ -50,14 +50,17 @@ where customer_id = any(:customer_ids::text[])
 order by customer_id, purpose, consent_id desc;
 
 -- name: events
--- Of the categories that campaigns ask about, and at most so many a customer, the newest.
-select e.customer_id, e.type, e.occurred_at, e.product_id, e.category, e.store_id
+-- Of the categories that campaigns ask about, and at most so many a customer, the newest. An event without a category
+-- has its product's. Purchases come whatever their category: a substitute may have another one, or none.
+select e.customer_id, e.type, e.occurred_at, e.product_id, e.category, e.store_id, e.variant
 from unnest(:customer_ids::text[]) as c (customer_id)
 cross join lateral (
-    select * from events
-    where customer_id = c.customer_id and occurred_at > :since and occurred_at <= :at
-      and category = any(:categories::text[])
-    order by occurred_at desc
+    select v.customer_id, v.type, v.occurred_at, v.product_id, coalesce(v.category, p.category) as category, v.store_id,
+           v.variant
+    from events v left join products p on v.category is null and p.product_id = v.product_id
+    where v.customer_id = c.customer_id and v.occurred_at > :since and v.occurred_at <= :at
+      and (v.type = 'purchased' or coalesce(v.category, p.category) = any(:categories::text[]))
+    order by v.occurred_at desc
     limit :limit
 ) e
 order by e.customer_id, e.occurred_at desc;
@@ -65,7 +68,7 @@ order by e.customer_id, e.occurred_at desc;
 -- name: slots
 -- Every message of the window, and every one of these visits, in any state: the rows are the cap slots.
 select customer_id, message_id, campaign_id, topic, reserved_at, expires_at, accepted_at, store_id, geofence_id,
-       visit_id,
+       visit_id, product_id,
        -- What may have reached her holds its slot, whatever became of later attempts.
        case when in_doubt and state <> 'accepted' then 'unknown' else state end as state
 from messages
@@ -112,14 +115,14 @@ order by place_in_batch;
 -- name: add_messages
 -- L4, inserted sorted by key. The row is the cap slot from here on.
 insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id,
-                      geofence_id, visit_id, purposes, payload, why, resend, until_left, reserved_at, not_before,
-                      expires_at, trace)
+                      geofence_id, visit_id, product_id, purposes, payload, why, resend, until_left, reserved_at,
+                      not_before, expires_at, trace)
 select customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, store_id, geofence_id, visit_id,
-       purposes, payload, why, resend, until_left, :at, :at, expires_at, trace
+       product_id, purposes, payload, why, resend, until_left, :at, :at, expires_at, trace
 from jsonb_to_recordset(:rows::jsonb)
-    as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, channel text, device_id text,
-          store_id text, geofence_id text, visit_id text, purposes text[], payload jsonb, why jsonb, resend boolean,
-          until_left boolean, expires_at timestamptz, trace text)
+    as m (customer_id text, message_id text, decision_id text, campaign_id text, topic text, channel text,
+          device_id text, store_id text, geofence_id text, visit_id text, product_id text, purposes text[],
+          payload jsonb, why jsonb, resend boolean, until_left boolean, expires_at timestamptz, trace text)
 order by customer_id, message_id;
 
 -- name: cancel_left

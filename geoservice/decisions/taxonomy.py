@@ -1,0 +1,166 @@
+"""Retail categories and how delicate each is: data, and nothing else. Pure.
+
+Departments and names follow the public Google product taxonomy (edition of 2021-09-21,
+https://www.google.com/basepages/producttype/taxonomy.en-US.txt) as reference; the selection, the short names and the
+classes are this project's own. The classes are the special categories of personal data of Article 9 (1) GDPR, and
+what else people expect nobody to conclude from their shopping: debt, pregnancy, addiction, grief.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Sensitivity(StrEnum):
+    """What a category would tell about a person."""
+
+    HEALTH = "health"
+    PREGNANCY = "pregnancy"
+    FAITH = "faith"
+    DEBT = "debt"
+    SEXUALITY = "sexuality"
+    POLITICS = "politics"
+    ADDICTION = "addiction"
+    ORIGIN = "origin"
+    GRIEF = "grief"
+
+
+_ORDINARY: Final[dict[str, str]] = {
+    "apparel": """
+        clothing dresses skirts trousers jeans shorts shirts t-shirts blouses sweaters hoodies jackets coats
+        rain-jackets winter-jackets suits ties socks tights pyjamas swimwear sportswear workwear uniforms
+        costumes baby-clothing kids-clothing gloves hats caps scarves belts sunglasses umbrellas
+    """,
+    "shoes": """
+        shoes sneakers running-shoes trail-running-shoes hiking-boots boots sandals slippers football-boots
+        dance-shoes kids-shoes shoe-care
+    """,
+    "bags-and-jewellery": """
+        bags handbags backpacks suitcases wallets jewellery watches earrings necklaces rings
+    """,
+    "sports": """
+        sports-equipment bicycles e-bikes bicycle-helmets camping tents sleeping-bags climbing skiing
+        snowboards skateboards football basketball tennis golf swimming fishing horse-riding yoga fitness
+        dumbbells medicine-balls treadmills water-bottles
+    """,
+    "electronics": """
+        electronics phones phone-cases tablets laptops monitors printers cameras headphones loudspeakers
+        televisions game-consoles video-games e-readers smart-watches chargers batteries cables
+    """,
+    "home": """
+        furniture sofas beds mattresses wardrobes desks chairs tables lamps rugs curtains bedding towels
+        cookware knives tableware coffee-machines kettles toasters refrigerators washing-machines
+        vacuum-cleaners candles picture-frames storage-boxes decoration
+    """,
+    "garden-and-tools": """
+        plants flowers seeds garden-tools garden-fertiliser lawn-mowers barbecues garden-furniture tools
+        drills paint screws ladders car-parts car-care tyres
+    """,
+    "food": """
+        groceries bread cheese fruit vegetables meat fish chocolate snacks coffee tea juice soft-drinks
+        breakfast-cereals pasta rice spices kosher-salt olive-oil ice-cream vegan-food vegetarian-food
+    """,
+    "beauty": """
+        health-beauty cosmetics make-up skin-care hair-care shampoo soap perfume nail-polish shaving
+        toothbrushes toothpaste sun-protection
+    """,
+    "media-and-toys": """
+        books novels cook-books travel-guides comics magazines music musical-instruments guitars films toys
+        board-games puzzles dolls building-blocks model-railways crafts sewing yarn stationery pens notebooks
+        school-supplies greeting-cards gift-cards party-supplies tickets
+    """,
+    "pets": """
+        pet-food dog-food cat-food dog-leads cat-litter aquariums bird-cages
+    """,
+}
+"""Categories that say no more about a person than that she shops."""
+
+_DELICATE: Final[dict[Sensitivity, str]] = {
+    Sensitivity.HEALTH: """
+        pharmacy medicine prescription-medicine pain-relief allergy-relief cold-and-flu sleep-aids
+        antidepressants vitamins dietary-supplements weight-loss diabetes-care blood-glucose-meters
+        blood-pressure-monitors hearing-aids contact-lenses incontinence wheelchairs walking-aids crutches
+        compression-stockings orthopaedic-insoles wigs hair-loss acne-treatment foot-fungus-treatment
+        first-aid medical-tests mobility-scooters oxygen-devices asthma-care mental-health self-help-books
+        menstrual-care menopause gluten-free-food diabetic-food
+    """,
+    Sensitivity.PREGNANCY: """
+        pregnancy-tests ovulation-tests fertility maternity-clothing prenatal-vitamins nursing-bras
+        breast-pumps baby-registry nappies infant-formula prams cots baby-monitors car-seats-for-babies
+    """,
+    Sensitivity.FAITH: """
+        bibles qurans torahs rosaries prayer-rugs prayer-beads religious-books religious-clothing hijabs
+        kippahs crucifixes menorahs halal-food kosher-food first-communion-gifts baptism-gifts
+    """,
+    Sensitivity.DEBT: """
+        loans payday-loans debt-advice credit-repair pawnbroking instalment-credit bankruptcy-advice
+    """,
+    Sensitivity.SEXUALITY: """
+        condoms contraception lubricants sex-toys erotic-lingerie erotic-books erectile-dysfunction sti-tests
+        adult-films pride-flags chest-binders
+    """,
+    Sensitivity.POLITICS: """
+        political-books party-merchandise campaign-badges trade-union-membership protest-signs
+    """,
+    Sensitivity.ADDICTION: """
+        alcohol beer wine spirits tobacco cigarettes e-cigarettes nicotine-replacement lottery-tickets
+        gambling casino-games cannabis cbd-oil alcohol-tests
+    """,
+    Sensitivity.ORIGIN: """
+        ancestry-tests genetic-tests skin-lightening
+    """,
+    Sensitivity.GRIEF: """
+        funeral-services urns gravestones mourning-clothing sympathy-cards
+    """,
+}
+"""Categories that a message may speak of only to whoever declared the interest herself."""
+
+TAXONOMY: Final[dict[str, Sensitivity | None]] = {
+    **{category: None for block in _ORDINARY.values() for category in block.split()},
+    **{category: kind for kind, block in _DELICATE.items() for category in block.split()},
+}
+"""Every category that is known, with what it would tell; None for nothing."""
+
+DEPARTMENTS: Final[dict[str, tuple[str, ...]]] = {
+    name: tuple(block.split()) for name, block in (_ORDINARY | {k.value: b for k, b in _DELICATE.items()}).items()
+}
+"""The same by department, as the documentation lists it; delicate ones stand under their class."""
+
+STEMS: Final[dict[Sensitivity, str]] = {
+    Sensitivity.HEALTH: """
+        health medic* medik* pharma* apothek* prescri* drug drugs cancer diabet* incontinen* inkontinen* mental
+        depress* antidepress* asthma* hiv dementia alzheimer* psori* menopaus* orthop* wheelchair* rollstuhl*
+        disab* behinder* obes* chemotherap* insulin* krankheit* santé salud
+    """,
+    Sensitivity.PREGNANCY: """
+        pregnan* schwanger* matern* mutterschaft* prenatal* ovulat* fertility infertil* ivf abort* abtreib*
+        grossesse embaraz* breastfeed*
+    """,
+    Sensitivity.FAITH: """
+        faith religio* bible* quran* koran* torah* islam* muslim* jewish jüdisch* judais* catholic*
+        katholisch* kosher koscher halal hijab* kippa* ramadan* prayer*
+    """,
+    Sensitivity.DEBT: """
+        debt* schulden* loan loans kredit* bankrupt* insolven* payday* pawnbrok*
+    """,
+    Sensitivity.SEXUALITY: """
+        sex sexual* erotic* erotik* condom* kondom* contracept* verhütung* sti lgbt* gay lesbian* transgender*
+        viagra*
+    """,
+    Sensitivity.POLITICS: """
+        politic* politik* election* partei*
+    """,
+    Sensitivity.ADDICTION: """
+        alcohol* alkohol* tobacco* tabak* cigarett* zigarett* nicotin* nikotin* gambl* glücksspiel* casino* addict*
+        suchtberat* cannabis vape*
+    """,
+    Sensitivity.ORIGIN: """
+        ethnic* ancestry refugee* asylum*
+    """,
+    Sensitivity.GRIEF: """
+        funeral* bestattung* grief mourning trauer* coffin*
+    """,
+}
+"""Words that make a category delicate that nobody has listed, and a text unfit for a lock screen; * stands for any
+ending. Better one campaign too few than one conclusion too many: several languages, and no exceptions."""
