@@ -64,6 +64,10 @@ class Governor:
         self._breaker.give_back(unused)
         self._show()
 
+    def is_crowded(self, batch: int) -> bool:
+        """Whether it is worth waiting until there are places for more of a batch: many are taken, few are free."""
+        return self._window.free < batch // 2 <= self._window.under_way
+
     def wait_s(self) -> float:
         """In how many seconds an open breaker may let something through; 0 when it does now."""
         if self._breaker.state is not BreakerState.OPEN:

@@ -66,7 +66,7 @@ class TokenBucket:
 class Window:
     """How many calls may be under way: more while answers are good and all places are used, half when they are not.
 
-    The rule is TCP's: grow with every good answer to a full window, halve at most once a second (RFC 5681 in spirit).
+    The rule is TCP's: one place more for every good answer while there are too few, half at most once a second.
     """
 
     FIRST: Final = 64
@@ -76,7 +76,7 @@ class Window:
     def __init__(self) -> None:
         self.limit = self.FIRST
         self.under_way = 0
-        self._was_full = False
+        self._is_short = False
         self._halved_at_s = float("-inf")
 
     @property
@@ -87,8 +87,8 @@ class Window:
     def take(self, wanted: int) -> int:
         """How many of those wanted get a place."""
         taken = min(wanted, self.free)
+        self._is_short = taken < wanted
         self.under_way += taken
-        self._was_full = self._was_full or self.under_way >= self.limit
         return taken
 
     def give_back(self, unused: int) -> None:
@@ -101,6 +101,5 @@ class Window:
         if not well:
             if now_s - self._halved_at_s >= 1.0:
                 self.limit, self._halved_at_s = max(self.SMALLEST, self.limit // 2), now_s
-        elif self._was_full and self.limit < self.LARGEST:
+        elif self._is_short and self.limit < self.LARGEST:
             self.limit += 1
-            self._was_full = self.under_way + 1 >= self.limit

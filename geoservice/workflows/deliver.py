@@ -121,6 +121,8 @@ class Deliver:
 
     async def send_due(self, governor: Governor) -> float:
         """Begin to send what is due and permitted on a channel; return in how many seconds to look again."""
+        if governor.is_crowded(CLAIM_MAX):
+            return _SOON_S
         permitted = governor.take(CLAIM_MAX)
         if not permitted:
             return min(_POLL_S, max(_SOON_S, governor.wait_s()))

@@ -282,6 +282,16 @@ async def test_closing_while_a_push_waits_for_its_token_is_said(fcm, sender):
     assert fcm.sends == 0
 
 
+async def test_the_account_is_checked_without_sending_anything(fcm, sender, account):
+    """A check asks FCM to look at a push that it never sends: the made-up phone is blamed, our account is good."""
+    assert await sender.check() == TokenDead(DeadToken.INVALID_TOKEN)
+    assert (fcm.accepted, fcm.sends) == ([], 0)
+    fcm.script_token_endpoint(Answer("unauthenticated"))
+    impostor = FcmSender(account, endpoint=fcm.base_url)
+    assert await impostor.check() == CredentialsRefused("token_refused")
+    await impostor.close()
+
+
 # The wire -------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +338,15 @@ async def test_an_unknown_phone_gets_both_and_fid_goes_first(fcm, sender):
     assert "token" not in message
     assert {"android", "apns"} <= message.keys()
     assert message["android"]["ttl"] == "2419200s"
+
+
+async def test_a_phone_that_is_off_never_keeps_more_than_four_collapse_keys(fcm, sender):
+    """However many campaigns speak, Firebase is asked to keep four collapse keys for a phone; tags stay their own."""
+    for number in range(40):
+        await sender.send(push(collapse_key=f"campaign-{number}"))
+    android = [taken.message["android"] for taken in fcm.accepted]
+    assert len({each["collapse_key"] for each in android}) <= 4
+    assert len({each["notification"]["tag"] for each in android}) == 40
 
 
 async def test_our_ids_cannot_be_overwritten_by_data(fcm, sender):
