@@ -142,7 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("message_id", metavar="MESSAGE_ID")
 
     bench = _command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
-    bench.add_argument("what", nargs="*", default=["ingest"], help="which benchmarks (default: ingest)")
+    bench.add_argument("what", nargs="*", help="ingest, delivery, soak (default: the first two)")
+    bench.add_argument("--minutes", type=float, default=10, metavar="N", help="how long a soak takes (default 10)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -255,9 +256,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from geoservice.bench.run import run_benchmarks  # noqa: PLC0415 - neither are the benchmarks
+    from geoservice.bench.run import BY_DEFAULT, run_benchmarks  # noqa: PLC0415 - neither are the benchmarks
 
-    return run_benchmarks(arguments.what, as_json=arguments.json)
+    return run_benchmarks(arguments.what or BY_DEFAULT, minutes=arguments.minutes, as_json=arguments.json)
 
 
 # Beside the service -----------------------------------------------------------------------------------------

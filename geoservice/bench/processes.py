@@ -76,6 +76,14 @@ async def empty_server() -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
+async def stand_in_server(credentials: Path) -> AsyncIterator[Server]:
+    """Run the stand-in for FCM; its service-account file is written to ``credentials``."""
+    command = [sys.executable, "-m", "geoservice.demo.fcm_stand_in", "--credentials", str(credentials)]
+    async with _process(command, dict(os.environ)) as (host, port, pid):
+        yield Server(host, port, pid)
+
+
+@asynccontextmanager
 async def _process(command: list[str], environment: Mapping[str, str]) -> AsyncIterator[tuple[str, int, int]]:
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL

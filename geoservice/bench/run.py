@@ -12,23 +12,38 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import ingest
+from geoservice.bench import delivery, ingest, soak
 from geoservice.errors import SettingsError
 
-BENCHMARKS: Final[Mapping[str, Callable[[], Awaitable[dict[str, Any]]]]] = {"ingest": ingest.measure}
+BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
+    "ingest": ingest.measure,
+    "delivery": delivery.measure,
+    "soak": soak.measure,
+}
+BY_DEFAULT: Final = ("ingest", "delivery")
+"""Those that take a minute, not ten."""
 
 GOALS: Final = {
     ("ingest", "single_pings_share_of_empty"): 0.3,
     ("ingest", "batched_pings_per_s"): 50_000,
+    ("delivery", "messages_per_s"): 1_000,
+    ("delivery", "times_firebase_admin"): 3,
 }
 """What the figure should at least be."""
 
+LIMITS: Final = {
+    ("delivery", "loop_lag_p99_ms"): 20,
+    ("delivery", "accepted_twice"): 0,
+}
+"""What the figure should at most be."""
 
-def run_benchmarks(names: Sequence[str], *, as_json: bool) -> int:
-    """Run the named benchmarks one after the other and print their figures beside their goals."""
+
+def run_benchmarks(names: Sequence[str], *, minutes: float, as_json: bool) -> int:
+    """Run the named benchmarks one after the other and print their figures beside their goals; a soak takes minutes."""
     if unknown := [name for name in names if name not in BENCHMARKS]:
         raise SettingsError([f"There is no benchmark {name}; there are: {', '.join(BENCHMARKS)}." for name in unknown])
-    results = {name: uvloop.run(_run(BENCHMARKS[name])) for name in names}
+    lengths = {"soak": {"minutes": minutes}}
+    results = {name: uvloop.run(_run(BENCHMARKS[name], lengths.get(name, {}))) for name in names}
     if as_json:
         print(orjson.dumps({"machine": _machine(), "results": results}).decode())  # noqa: T201 - for scripts
     else:
@@ -36,8 +51,8 @@ def run_benchmarks(names: Sequence[str], *, as_json: bool) -> int:
     return 0
 
 
-async def _run(measure: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    return await measure()
+async def _run(measure: Callable[..., Awaitable[dict[str, Any]]], options: Mapping[str, float]) -> dict[str, Any]:
+    return await measure(**options)
 
 
 def _machine() -> dict[str, Any]:
@@ -49,15 +64,21 @@ def _machine() -> dict[str, Any]:
     }
 
 
+def _verdict(name: str, key: str, value: Any) -> str:
+    """The goal beside a figure that has one."""
+    if (goal := GOALS.get((name, key))) is not None:
+        return f"  [green]≥ {goal:,}[/]" if value >= goal else f"  [red]goal {goal:,}[/]"
+    if (limit := LIMITS.get((name, key))) is not None:
+        return f"  [green]≤ {limit:,}[/]" if value <= limit else f"  [red]limit {limit:,}[/]"
+    return ""
+
+
 def _print(results: Mapping[str, Mapping[str, Any]]) -> None:
     out = Console(highlight=False)
     for name, figures in results.items():
         out.print(f"[bold]{name}[/]")
         for key, value in figures.items():
-            goal = GOALS.get((name, key))
-            verdict = ""
-            if goal is not None:
-                verdict = f"  [green]≥ {goal:,}[/]" if value >= goal else f"  [red]goal {goal:,}[/]"
+            verdict = _verdict(name, key, value)
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else f"{value:,}"
             if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
                 for part, split in value.items():
