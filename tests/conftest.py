@@ -49,9 +49,15 @@ def pytest_pycollect_makemodule() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
+    """The server behind ``postgres``, for tests that start it again."""
+    return EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off", "full_page_writes": "off"})
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """One server for the whole run, with a migrated template database."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off", "full_page_writes": "off"})
+    server = postgres_server
 
     async def start() -> str:
         dsn = await server.start()
@@ -76,12 +82,19 @@ _numbers = itertools.count()
 @asynccontextmanager
 async def new_database(postgres: str, *, template: str = "template_geoservice") -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
-    connection = await asyncpg.connect(postgres)
-    await connection.execute(f"create database {name} template {template}")
+    await _once(postgres, f"create database {name} template {template}")
     try:
         yield with_database(postgres, name)
     finally:
-        await connection.execute(f"drop database {name} with (force)")
+        await _once(postgres, f"drop database {name} with (force)")
+
+
+async def _once(dsn: str, statement: str) -> None:
+    """On a connection of its own: the server may be started again in between."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
         await connection.close()
 
 
@@ -384,6 +397,10 @@ class ServiceProcess:
                         if response.status == 200:
                             return
                 await asyncio.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:

@@ -21,10 +21,14 @@ def furnished(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_house(postgres: str, furnished: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+async def shared_house(
+    postgres: str, furnished: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[Any]:
+    """One house for a module; settings of its own are the module's ``SETTINGS``."""
     from fault_house import house
 
-    async with house(postgres, furnished, tmp_path_factory.mktemp("house")) as ours:
+    settings = getattr(request.module, "SETTINGS", {})
+    async with house(postgres, furnished, tmp_path_factory.mktemp("house"), **settings) as ours:
         yield ours
 
 

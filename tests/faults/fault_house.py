@@ -23,7 +23,9 @@ import asyncpg
 import orjson
 from conftest import CAMPAIGN, Client, environment, fix, new_database, ring, running_process, with_database
 from tcp_proxy import TcpProxy, Way
-from verdict import LagControl
+from verdict import LagControl, lag_buckets
+
+from geoservice.bench.crowd import multiply
 
 FURNISHED = "template_faults"
 TEMPLATE = "template"
@@ -125,6 +127,8 @@ class House:
     control: LagControl
     services: list[Client] = field(default_factory=list)
     crowds: int = 0
+    lag_at_start: dict[int, dict[float, float]] = field(default_factory=dict)
+    """By process id: while it starts, nobody waits for its event loop."""
 
     # What a service's environment asks of a stand-in.
     @property
@@ -147,6 +151,7 @@ class House:
         log = self.folder / f"service-{len(self.services)}.log"
         client = await self.stack.enter_async_context(running_process(values, log))
         self.services.append(client)
+        self.lag_at_start[client.app.pid] = await lag_buckets(client)
         return client
 
     @property
@@ -180,9 +185,7 @@ class House:
         names = [f"crowd-{self.crowds}-{number}" for number in range(count)]
         connection = await asyncpg.connect(self.database_url)
         try:
-            async with connection.transaction():
-                for table in await _tables_of_template(connection):
-                    await connection.execute(_COPY.format(table=table), names, TEMPLATE)
+            await multiply(connection, TEMPLATE, names)
         finally:
             await connection.close()
         return names
@@ -204,12 +207,14 @@ class House:
 
     # Messages --------------------------------------------------------------------------------------------------
 
-    async def in_state(self, state: str, customers: list[str], count: int | None = None) -> list[str]:
+    async def in_state(
+        self, state: str, customers: list[str], count: int | None = None, *, timeout_s: float = 30
+    ) -> list[str]:
         """Wait until so many messages of these customers are in a state (all, unless told); give their ids."""
         query = "select message_id from messages where state = $1 and customer_id = any($2)"
         least = len(customers) if count is None else count
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(timeout_s):
                 while len(rows := await self.sql(query, state, customers)) < least:
                     await asyncio.sleep(0.02)
         except TimeoutError:
@@ -218,6 +223,13 @@ class House:
                 f"never {least} {state}: {dict(map(tuple, await self.sql(states, customers)))}"
             ) from None
         return [row["message_id"] for row in rows]
+
+    async def waiting(self, customer_id: str, count: int) -> None:
+        """Wait until so many messages of hers have been tried or may not be, and are not at an end."""
+        query = "select count(*) from messages where customer_id = $1 and state in ('pending', 'retry_wait')"
+        async with asyncio.timeout(30):
+            while (await self.sql(query, customer_id))[0]["count"] < count:
+                await asyncio.sleep(0.02)
 
     async def mend(self) -> None:
         """Undo what a test broke; what a spoilt way held back is lost."""
@@ -230,6 +242,7 @@ class House:
             if not client.app.is_running:
                 await self.end_leases()
                 await client.app.start()
+                self.lag_at_start[client.app.pid] = await lag_buckets(client)
 
     async def kill_and_start_again(self) -> None:
         """Kill -9 of the first service; what it broke is mended before it comes back."""
@@ -276,14 +289,6 @@ class House:
 
 UNDER_WAY = ["pending", "claimed", "sending", "retry_wait"]
 
-_COPY = """
-insert into {table} overriding user value
-select (jsonb_populate_record(original, jsonb_build_object('customer_id', name) ||
-            case when '{table}' = 'devices' then jsonb_build_object('push_token', 'token-' || name) else '{{}}' end)).*
-from {table} original, unnest($1::text[]) as name
-where original.customer_id = $2
-"""
-
 _HOLD = """
 create or replace function wait_for_the_keeper() returns trigger language plpgsql as $$
 begin
@@ -293,23 +298,6 @@ end $$;
 create trigger hold_{to_state} before update of state on messages
     for each row when (new.state = '{to_state}' and old.state <> new.state) execute function wait_for_the_keeper();
 """
-
-
-async def _tables_of_template(connection: asyncpg.Connection) -> list[str]:
-    """Where the template has rows; her own first, since the others refer to it."""
-    rows = await connection.fetch(
-        """select table_name from information_schema.columns join information_schema.tables using (table_name)
-           where column_name = 'customer_id' and table_type = 'BASE TABLE' and table_name <> 'audit_log'
-           order by table_name <> 'customers', table_name"""
-    )
-    tables = [row["table_name"] for row in rows]
-    found = [
-        table
-        for table in tables
-        if await connection.fetchval(f"select exists (select from {table} where customer_id = $1)", TEMPLATE)
-    ]
-    assert found[0] == "customers"
-    return found
 
 
 async def post(client: Client, customer_id: str, body: dict[str, Any]) -> dict[str, Any]:
