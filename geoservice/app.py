@@ -49,7 +49,7 @@ from geoservice.storage.migrate import migrate
 from geoservice.telemetry import tracing
 from geoservice.telemetry.health import watch_loop_lag
 from geoservice.timers import Timers
-from geoservice.workflows import erasure, retention, upkeep
+from geoservice.workflows import erasure, retention, upkeep, waking
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import LANES, Ingest
@@ -140,6 +140,9 @@ class App:
         outbox = Outbox(database, self.clock)
         timers = Timers(database)
         timers.every(1, "settle_messages", outbox.tick)
+        timers.every(
+            5, "wake_devices", lambda: waking.wake_devices(database, directory, self.clock, ingest.left_undecided)
+        )
         timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
         timers.every(3600, "forget_hours", lambda: upkeep.forget_hours(database, self.clock))
         timers.every(

@@ -58,7 +58,7 @@ async def post_pings(call: Call) -> web.Response:
     envelope, items, bad = schemas.pings.decode(await call.raw_body())
     call.count_device(envelope.device_id)
     fixes, others = split(items)
-    receipt = await call.services.ingest.submit((call.customer_id, envelope.device_id), fixes)
+    receipt = await call.services.ingest.submit((call.customer_id, envelope.device_id), fixes, envelope.sent_at)
     return answer(
         {
             "accepted": receipt.accepted,

@@ -12,10 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import repeat
 from typing import Final
-from uuid import uuid4
 
 import numpy as np
 import structlog
@@ -23,20 +22,19 @@ import structlog
 from geoservice.clock import Clock
 from geoservice.errors import ErrorDetail, GeoserviceError, Overloaded, Unavailable
 from geoservice.geofencing.journey import News, advance
+from geoservice.geofencing.phone_clock import PhoneClock, read_clock, write_clock
 from geoservice.geofencing.screening import Indexed, Screened, screen, stale
 from geoservice.geofencing.track import DeviceTrack, read_track, write_track
-from geoservice.storage.database import TRANSIENT, UNREACHABLE, Database
+from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
-from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE, TRANSITIONS
+from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE
 from geoservice.vocabulary import Ignored, Transition
 from geoservice.workflows.customers import add_device
 from geoservice.workflows.directory import Directory, Snapshot
-from geoservice.workflows.engage import engage
 from geoservice.workflows.queue import DeviceKey, IngestQueue, IngestReceipt, Submission
+from geoservice.workflows.transitions import FRESH_FOR, Told, decide_transitions, due_instant
 
-FRESH_FOR: Final = timedelta(minutes=5)
-"""Transitions older than this are recorded as late and trigger no live message."""
 BATCH_ITEMS: Final = 2_000
 LANES: Final = 1
 """Batches under way at once: more would only make them smaller."""
@@ -58,6 +56,7 @@ class _Device:
     newest_at: datetime | None
     recent_keys: bytes
     track: DeviceTrack
+    clock: PhoneClock
     screened: list[tuple[Submission, Screened]] = field(default_factory=list)
     cuts: list[float] = field(default_factory=list)
     """When (epoch seconds) it was in a sensitive place: presence ends there without a word."""
@@ -66,6 +65,11 @@ class _Device:
     def changed(self) -> bool:
         """Whether there is anything new to store."""
         return bool(self.kept or self.cuts)
+
+    @property
+    def trace(self) -> str | None:
+        """Of its latest request."""
+        return self.screened[-1][0].trace if self.screened else None
 
     @property
     def kept(self) -> list[Screened]:
@@ -87,22 +91,30 @@ class Ingest:
         self.left_undecided = asyncio.Event()
         """Set when a batch could not lock a customer, so that the worker for those looks at once."""
 
-    async def submit(self, key: DeviceKey, fixes: Sequence[Indexed]) -> IngestReceipt:
-        """Wait until these fixes are durable, and tell what became of them. Raises Overloaded, NotReady."""
+    async def submit(self, key: DeviceKey, fixes: Sequence[Indexed], sent_at: datetime | None = None) -> IngestReceipt:
+        """Wait until these fixes are durable, and tell what became of them. Raises Overloaded, NotReady.
+
+        ``sent_at`` is when the phone says that it sent the request, on its own clock.
+        """
         if not fixes:
             return IngestReceipt()
         # A customer stays on her lane, so that her requests keep their order.
         queue = self._queues[hash(key[0]) % len(self._queues)]
         with tracing.span("ingest", pings=len(fixes)) as span:
-            return await self._wait_in(queue, key, fixes, span.context)
+            return await self._wait_in(queue, key, fixes, span.context, sent_at)
 
     async def _wait_in(
-        self, queue: IngestQueue, key: DeviceKey, fixes: Sequence[Indexed], trace: str | None
+        self,
+        queue: IngestQueue,
+        key: DeviceKey,
+        fixes: Sequence[Indexed],
+        trace: str | None,
+        sent_at: datetime | None,
     ) -> IngestReceipt:
         give_up_at = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up_at:
             answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
-            queue.put(Submission(key, fixes, answer, give_up_at, trace))
+            queue.put(Submission(key, fixes, answer, give_up_at, trace, sent_at))
             try:
                 return await answer
             except _UnknownDevice:
@@ -176,7 +188,7 @@ class Ingest:
         joined = IngestReceipt()
         for half in (fixes[:middle], fixes[middle:]):
             answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
-            part = Submission(whole.key, half, answer, whole.give_up_at, whole.trace)
+            part = Submission(whole.key, half, answer, whole.give_up_at, whole.trace, whole.sent_at)
             while await self._process([part]):
                 if part.give_up_at < time.monotonic():
                     _refuse(part, Overloaded("This device is busy; try again shortly."))
@@ -223,17 +235,10 @@ class Ingest:
         transitions: list[tuple[DeviceKey, Transition]],
         at: datetime,
     ) -> None:
-        await _add_transitions(connection, devices, transitions, at)
-        customers = sorted({customer_id for (customer_id, _), _ in transitions})
-        try:
-            async with connection.transaction():  # a savepoint: presence commits whatever deciding runs into
-                decided = await engage(connection, snapshot, customers, at)
-        except (*UNREACHABLE, *TRANSIENT, Unavailable):
-            raise
-        except Exception as error:  # noqa: BLE001 - the worker tries again, and parts the culprit from the others
-            _log.error("deciding_failed", error=type(error).__name__, exc_info=error)
-            decided = 0
-        if decided < len(customers):
+        told = [
+            Told(key, transition, devices[key].track.fast_at, devices[key].trace) for key, transition in transitions
+        ]
+        if await decide_transitions(connection, snapshot, told, at):
             self.left_undecided.set()
 
 
@@ -247,6 +252,7 @@ async def _lock(connection: Connection, batch: Sequence[Submission]) -> tuple[di
             row["newest_at"],
             row["recent_keys"],
             read_track(row["track"]),
+            read_clock(row["clock"]),
         )
         for row in rows
     }
@@ -322,6 +328,8 @@ def _screen(
             ignored = [(index, Ignored.NO_LOCATION_CONSENT) for index, _ in submission.fixes]
             receipts[submission] = IngestReceipt(ignored=ignored)
             continue
+        if submission.sent_at is not None:
+            device.clock = device.clock.heard((at - submission.sent_at).total_seconds())
         known_keys = known.setdefault(submission.key, set())
         dropped = sensitive.get(submission, set())
         if dropped:
@@ -331,7 +339,7 @@ def _screen(
             newest_at=device.newest_at,
             recent_keys=device.recent_keys,
             known_keys=known_keys,
-            now=at,
+            now=at - timedelta(seconds=device.clock.offset_s),
         )
         # The next request of this device in the same batch sees what this one did.
         known_keys.update(screened.keys)
@@ -356,7 +364,13 @@ def _cuts(submission: Submission, dropped: set[int], newest_at: datetime | None)
 def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -> list[tuple[DeviceKey, Transition]]:
     moving = [(key, device) for key, device in devices.items() if device.changed]
     news = [
-        News(device.track, fixes=[fix for s in device.kept for fix in s.kept], cuts=device.cuts) for _, device in moving
+        News(
+            device.track,
+            fixes=[fix for s in device.kept for fix in s.kept],
+            cuts=device.cuts,
+            clock_offset_s=device.clock.offset_s,
+        )
+        for _, device in moving
     ]
     steps = advance(snapshot.catalogue, news, (at - FRESH_FOR).timestamp())
     transitions: list[tuple[DeviceKey, Transition]] = []
@@ -377,40 +391,13 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
         newest_ats=[device.newest_at for _, device in changed],
         recent_keys=[device.recent_keys for _, device in changed],
         tracks=[write_track(device.track) for _, device in changed],
+        due_ats=[due_instant(device.track, device.clock) for _, device in changed],
+        clocks=[write_clock(device.clock) for _, device in changed],
         receipt_customer_ids=[key[0] for key, _ in receipts],
         receipt_device_ids=[key[1] for key, _ in receipts],
         from_ats=[screened.kept[0].recorded_at for _, screened in receipts],
         through_ats=[screened.kept[-1].recorded_at for _, screened in receipts],
         keys=[b"".join(screened.keys) for _, screened in receipts],
-        at=at,
-    )
-
-
-async def _add_transitions(
-    connection: Connection,
-    devices: dict[DeviceKey, _Device],
-    transitions: list[tuple[DeviceKey, Transition]],
-    at: datetime,
-) -> None:
-    for _, transition in transitions:
-        TRANSITIONS.labels(transition.kind.value).inc()
-    moved = [transition for _, transition in transitions]
-    fast_ats = [devices[key].track.fast_at for key, _ in transitions]
-    await _sql.add_transitions.run(
-        connection,
-        **_columns([key for key, _ in transitions]),
-        transition_ids=[str(uuid4()) for _ in transitions],
-        geofence_ids=[t.geofence_id for t in moved],
-        kinds=[t.kind.value for t in moved],
-        ats=[t.at for t in moved],
-        confidences=[t.confidence for t in moved],
-        sources=[t.source.value for t in moved],
-        lates=[t.late for t in moved],
-        initials=[t.initial for t in moved],
-        assumeds=[t.assumed for t in moved],
-        speeds=[t.speed_mps for t in moved],
-        fast_ats=[None if fast is None else datetime.fromtimestamp(fast, UTC) for fast in fast_ats],
-        traces=[devices[key].screened[-1][0].trace if devices[key].screened else None for key, _ in transitions],
         at=at,
     )
 

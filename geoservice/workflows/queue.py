@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from geoservice.errors import ErrorDetail, Overloaded
@@ -43,6 +44,8 @@ class Submission:
     give_up_at: float
     trace: str | None = None
     """Where its trace goes on, if it is traced."""
+    sent_at: datetime | None = None
+    """When the phone says that it sent the request, on its own clock."""
 
 
 class IngestQueue(Protocol):

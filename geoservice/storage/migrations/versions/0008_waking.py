@@ -1,0 +1,11 @@
+"""What time alone brings: when a device is to be woken, and how far its clock is off."""
+
+from geoservice.storage.migrations import run_sql
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    """See the .sql file beside this one."""
+    run_sql("0008_waking.sql")
