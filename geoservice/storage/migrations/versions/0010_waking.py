@@ -2,10 +2,10 @@
 
 from geoservice.storage.migrations import run_sql
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
     """See the .sql file beside this one."""
-    run_sql("0008_waking.sql")
+    run_sql("0010_waking.sql")
