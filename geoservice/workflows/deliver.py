@@ -135,8 +135,10 @@ class Deliver:
             began_s = time.monotonic()
             if claimed:
                 rows = await self._database.run(lambda connection: _begin(connection, lease, claimed))
+        except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE):
+            await self._give_up(claim_id)
+            raise
         finally:
-            # After an error its lease gives it back; listed for ever, an outage would add one every second.
             self._claims.discard(claim_id)
             governor.give_back(permitted - len(rows))
         await self._start(governor, claim_id, rows, began_s)
@@ -147,12 +149,21 @@ class Deliver:
     async def _claim(self, permitted: int, channel: Channel, lease: dict[str, Any]) -> int:
         """Take what is due, then what may be sent again; tell how much."""
         lease = {**lease, "channel": channel.value}
-        async with self._database.connection() as connection:
+
+        async def work(connection: Connection) -> int:
             claimed = len(await _sql.claim.fetch(connection, limit=permitted, **lease))
             if claimed < permitted:
                 again = {"limit": permitted - claimed, "max_attempts": RESENDS_MAX}
                 claimed += len(await _sql.resend_unknown.fetch(connection, **again, **lease))
-        return claimed
+            return claimed
+
+        return await self._database.run(work)
+
+    async def _give_up(self, claim_id: str) -> None:
+        """Put back what was claimed and cannot be begun; when even that fails, its lease does it in a minute."""
+        with suppress(GeoserviceError, asyncpg.PostgresError, *UNREACHABLE):
+            async with self._database.connection() as connection:
+                await _sql.release_claims.run(connection, claim_ids=[claim_id])
 
     async def _start(self, governor: Governor, claim_id: str, rows: Sequence[asyncpg.Record], began_s: float) -> None:
         for number, row in enumerate(rows):

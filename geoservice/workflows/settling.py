@@ -27,7 +27,7 @@ from geoservice.vocabulary import MESSAGE_MOVES, MessageState
 
 BACKOFF_MAX_S: Final = 30.0
 BATCH: Final = 200
-GATHER_S: Final = 0.005
+GATHER_S: Final = 0.01
 """So long a completion waits for others to share its commit."""
 AGAIN_S: Final = 0.2
 
