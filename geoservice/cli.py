@@ -142,8 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("message_id", metavar="MESSAGE_ID")
 
     bench = _command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
-    bench.add_argument("what", nargs="*", help="ingest, delivery, soak (default: the first two)")
-    bench.add_argument("--minutes", type=float, default=10, metavar="N", help="how long a soak takes (default 10)")
+    bench.add_argument(
+        "what", nargs="*", help="ingest, delivery, latency, processes, memory, soak (default: all but the last two)"
+    )
+    bench.add_argument("--minutes", type=float, metavar="N", help="how long memory (5) and soak (10) take")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -64,6 +65,59 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
 
 
+class _PacedConnection(asyncio.Protocol):
+    """Sends when told to, whether the answer before has come or not; answers come in the order of the requests."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._due_s: deque[float] = deque()
+        self._buffer = b""
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, request: bytes, due_s: float) -> None:
+        self._due_s.append(due_s)
+        self.idle.clear()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while True:
+            head, found, rest = self._buffer.partition(_END_OF_HEAD)
+            length = _content_length(head) if found else 0
+            if not found or len(rest) < length:
+                return
+            self._buffer = rest[length:]
+            status = int(head[9:12])
+            self._load.statuses[status] = self._load.statuses.get(status, 0) + 1
+            self._load.latencies_s.append(time.perf_counter() - self._due_s.popleft())
+            if not self._due_s:
+                self.idle.set()
+
+
+async def run_paced(host: str, port: int, requests: Sequence[bytes], *, per_s: float, connections: int) -> Load:
+    """Send at a steady pace, whatever the answers do; a request that is sent late counts from when it was due."""
+    load = Load()
+    loop = asyncio.get_running_loop()
+    made = [await loop.create_connection(lambda: _PacedConnection(load), host, port) for _ in range(connections)]
+    lines = [connection for _, connection in made]
+    began = time.perf_counter()
+    for number, request in enumerate(requests):
+        due_s = began + number / per_s
+        if (wait_s := due_s - time.perf_counter()) > 0:
+            await asyncio.sleep(wait_s)
+        lines[number % connections].send(request, due_s)
+    await asyncio.gather(*(line.idle.wait() for line in lines))
+    load.seconds = time.perf_counter() - began
+    for line in lines:
+        line.transport.close()
+    return load
+
+
 def _content_length(head: bytes) -> int:
     at = head.lower().find(b"content-length:")
     return int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else None]) if at >= 0 else 0
@@ -78,7 +132,7 @@ def request(method: str, path: str, token: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def run_load(host: str, port: int, requests_of_connections: list[list[bytes]]) -> Load:
+async def run_load(host: str, port: int, requests_of_connections: Sequence[Iterable[bytes]]) -> Load:
     """Send every list over a connection of its own, all at once; return when the last answer is in."""
     loop = asyncio.get_running_loop()
     load = Load()

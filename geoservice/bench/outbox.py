@@ -85,8 +85,7 @@ class Outbox:
 
     async def lag_buckets(self) -> dict[float, float]:
         """How many looks at the service's event loop came back within so many seconds, cumulative."""
-        text = await self.call("GET", f"{self.service.url}/metrics")
-        return {float(le): float(count) for le, count in _LAG.findall(text)}
+        return await loop_lag(self.service)
 
     async def until(
         self, query: str, value: object, *, holds: Callable[[asyncpg.Record], bool], timeout_s: float
@@ -106,6 +105,12 @@ def fix(at: datetime, *, inside: bool) -> dict[str, Any]:
     """One look at a phone: in front of the store, or 500 m away."""
     lat = LAT if inside else LAT + FAR
     return {"type": "location", "recorded_at": at, "lat": lat, "lon": LON, "accuracy_m": 10}
+
+
+async def loop_lag(server: Server) -> dict[float, float]:
+    """How many looks at a server's event loop came back within so many seconds, cumulative."""
+    async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as answer:
+        return {float(le): float(count) for le, count in _LAG.findall(await answer.text())}
 
 
 def quantile_ms(share: float, before: Mapping[float, float], after: Mapping[float, float]) -> float:

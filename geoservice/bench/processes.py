@@ -30,6 +30,11 @@ class Server:
         """Where it answers."""
         return f"http://{self.host}:{self.port}"
 
+    def rss_mb(self) -> float:
+        """Memory of the service alone, as the kernel counts it (proc(5))."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def cpu_seconds(self) -> dict[str, float]:
         """CPU seconds used so far by the service and by its PostgreSQL."""
         used = {"service": _cpu_seconds(self.pid)}
@@ -60,10 +65,12 @@ def _postgres_pids(data_dir: Path) -> Iterator[int]:
 
 
 @asynccontextmanager
-async def geoservice_server(environment: Mapping[str, str], *, port: int = 0) -> AsyncIterator[Server]:
+async def geoservice_server(
+    environment: Mapping[str, str], *, port: int = 0, processes: int = 1
+) -> AsyncIterator[Server]:
     """Run ``geoservice serve`` with these settings and no others."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GEOSERVICE_")}
-    command = [sys.executable, "-m", "geoservice", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "geoservice", "serve", "--port", str(port), "--processes", str(processes)]
     async with _process(command, {**inherited, **environment}) as (host, bound, pid):
         yield Server(host, bound, pid, Path(environment["GEOSERVICE_DATA_DIR"]))
 

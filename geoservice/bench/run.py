@@ -12,16 +12,19 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import delivery, ingest, soak
+from geoservice.bench import delivery, fleet, ingest, latency, memory, soak
 from geoservice.errors import SettingsError
 
 BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "ingest": ingest.measure,
     "delivery": delivery.measure,
+    "latency": latency.measure,
+    "processes": fleet.measure,
+    "memory": memory.measure,
     "soak": soak.measure,
 }
-BY_DEFAULT: Final = ("ingest", "delivery")
-"""Those that take a minute, not ten."""
+BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes")
+"""Those that take a minute or two, not five or ten."""
 
 GOALS: Final = {
     ("ingest", "single_pings_share_of_empty"): 0.3,
@@ -34,15 +37,19 @@ GOALS: Final = {
 LIMITS: Final = {
     ("delivery", "loop_lag_p99_ms"): 20,
     ("delivery", "accepted_twice"): 0,
+    ("ingest", "single_pings_p99_ms"): 40,
+    ("latency", "ping_to_push_p99_ms"): 300,
+    ("latency", "loop_lag_p99_ms"): 20,
+    ("memory", "rss_slope_mb_per_minute"): 1,
 }
 """What the figure should at most be."""
 
 
-def run_benchmarks(names: Sequence[str], *, minutes: float, as_json: bool) -> int:
-    """Run the named benchmarks one after the other and print their figures beside their goals; a soak takes minutes."""
+def run_benchmarks(names: Sequence[str], *, minutes: float | None, as_json: bool) -> int:
+    """Run the named benchmarks one after the other and print their figures beside their goals."""
     if unknown := [name for name in names if name not in BENCHMARKS]:
         raise SettingsError([f"There is no benchmark {name}; there are: {', '.join(BENCHMARKS)}." for name in unknown])
-    lengths = {"soak": {"minutes": minutes}}
+    lengths = {name: {"minutes": minutes} for name in ("memory", "soak")} if minutes is not None else {}
     results = {name: uvloop.run(_run(BENCHMARKS[name], lengths.get(name, {}))) for name in names}
     if as_json:
         print(orjson.dumps({"machine": _machine(), "results": results}).decode())  # noqa: T201 - for scripts

@@ -148,7 +148,7 @@ async def _look(outbox: Outbox) -> Sample:
     rows = await outbox.database.fetch(_TABLES)
     return {
         "accepted": (await outbox.provider_counts())["accepted"],
-        "rss_mb": round(_rss_mb(outbox.service), 1),
+        "rss_mb": round(outbox.service.rss_mb(), 1),
         "sockets": sum(target.startswith("socket:") for target in _open_files(outbox.service)),
         "files": sum(1 for _ in _open_files(outbox.service)),
         "backends": await outbox.database.fetchval("select count(*) from pg_stat_activity where usename is not null"),
@@ -160,12 +160,6 @@ async def _look(outbox: Outbox) -> Sample:
 async def _sizes(outbox: Outbox) -> dict[str, int]:
     """Bytes of every table with its indexes."""
     return {row["name"]: row["bytes"] for row in await outbox.database.fetch(_TABLES)}
-
-
-def _rss_mb(server: Server) -> float:
-    """Resident memory (proc(5))."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def _open_files(server: Server) -> Iterator[str]:

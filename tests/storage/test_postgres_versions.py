@@ -105,8 +105,8 @@ async def test_every_supported_postgresql_serves(major, fcm, tmp_path):
             await client.browse("ada")
             await client.walk_in("ada")
             await client.walk_in("ben")
-            await client.delivered(1)
-            await client.settled()
+            await client.delivered(1, timeout_s=30)
+            await client.settled(30)
             assert [push.token for push in fcm.accepted] == ["token-ada-phone"]
             assert [d["outcome"] for d in await client.decisions("ben")] == ["suppress"]
             body = {"granted": False, "notice_version": "2"}
