@@ -143,7 +143,9 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
     bench.add_argument(
-        "what", nargs="*", help="ingest, delivery, latency, processes, memory, soak (default: all but the last two)"
+        "what",
+        nargs="*",
+        help="ingest, delivery, latency, processes, presence, memory, soak (default: all but the last two)",
     )
     bench.add_argument("--minutes", type=float, metavar="N", help="how long memory (5) and soak (10) take")
     bench.add_argument("--json", action="store_true", help="print one JSON object")

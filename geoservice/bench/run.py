@@ -12,7 +12,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import delivery, fleet, ingest, latency, memory, soak
+from geoservice.bench import delivery, fleet, ingest, latency, memory, presence, soak
 from geoservice.errors import SettingsError
 
 BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
@@ -20,10 +20,11 @@ BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "delivery": delivery.measure,
     "latency": latency.measure,
     "processes": fleet.measure,
+    "presence": presence.measure,
     "memory": memory.measure,
     "soak": soak.measure,
 }
-BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes")
+BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence")
 """Those that take a minute or two, not five or ten."""
 
 GOALS: Final = {
@@ -31,6 +32,7 @@ GOALS: Final = {
     ("ingest", "batched_pings_per_s"): 50_000,
     ("delivery", "messages_per_s"): 1_000,
     ("delivery", "times_firebase_admin"): 3,
+    ("presence", "walk_noticed_pct"): 95,
 }
 """What the figure should at least be."""
 
@@ -41,6 +43,11 @@ LIMITS: Final = {
     ("latency", "ping_to_push_p99_ms"): 300,
     ("latency", "loop_lag_p99_ms"): 20,
     ("memory", "rss_slope_mb_per_minute"): 1,
+    ("presence", "false_enter_1h_pct"): 20,
+    ("presence", "false_dwell_5min_pct"): 8,
+    ("presence", "enter_delay_median_s"): 30,
+    ("presence", "exit_delay_p90_s"): 90,
+    ("presence", "visit_split_pct"): 3,
 }
 """What the figure should at most be."""
 
