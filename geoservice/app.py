@@ -16,6 +16,7 @@ from swagger_ui.core import ApplicationDocument
 from geoservice.api import (
     browsers,
     campaigns,
+    clients,
     customer,
     geofences,
     messages,
@@ -72,6 +73,7 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
     return (
         *service.ROUTES,
         *mobile.ROUTES,
+        *clients.ROUTES,
         *customer.ROUTES,
         *messages.ROUTES,
         *privacy.ROUTES,

@@ -114,6 +114,7 @@ class Ignored(StrEnum):
     SENSITIVE_PLACE = "sensitive_place"
     OUT_OF_ORDER = "out_of_order"
     MOCK = "mock"
+    SAMPLE = "sample"
 
 
 # Places and transitions -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from geoservice.decisions.campaigns import CampaignSpec
 from geoservice.decisions.decide import Outcome
 from geoservice.decisions.reasons import Gate
 from geoservice.decisions.served import Feed
-from geoservice.geofencing.track import PresenceState
+from geoservice.geofencing.track import PresenceState, Proximity
 from geoservice.vocabulary import (
     Channel,
     GeofenceKind,
@@ -94,12 +94,38 @@ class PresenceItem(Struct):
     name: str | None
     kind: GeofenceKind | None
     state: PresenceState
+    proximity: Proximity | None
+    """Of the nearest beacon of the geofence, while one is heard."""
 
 
 class PresenceAnswer(Struct):
     """Where the service believes the customer's phones are."""
 
     items: list[PresenceItem]
+
+
+class CircleItem(Struct):
+    """A circle to register with the phone's operating system, under its geofence's id."""
+
+    geofence_id: str
+    lat: float
+    lon: float
+    radius_m: float
+
+
+class OuterCircle(Struct):
+    """The circle around the phone whose exit means: ask again."""
+
+    lat: float
+    lon: float
+    radius_m: float
+
+
+class NearbyAnswer(Struct):
+    """The nearest circles, nearest first, and the outer one."""
+
+    items: list[CircleItem]
+    outer: OuterCircle
 
 
 class ConsentItem(Struct, omit_defaults=True):

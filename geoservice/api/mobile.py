@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
-from typing import Final, cast
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -11,16 +10,15 @@ from aiohttp import web
 from geoservice.api import answers, schemas
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import ErrorDetail, Invalid
+from geoservice.geofencing.nearby import nearby
 from geoservice.geofencing.screening import EARLIEST
 from geoservice.geofencing.track import read_track
-from geoservice.vocabulary import Fix, Observation, to_jsonable
+from geoservice.vocabulary import GeofenceKind, to_jsonable
 from geoservice.workflows import customers, products
 from geoservice.workflows.publishing import is_zone
 
+_nearby_body = msgspec.json.Decoder(schemas.NearbyBody)
 _device_body = msgspec.json.Decoder(schemas.DeviceBody)
-_observation = itemgetter(1)
-
-_NOT_YET: Final = ErrorDetail("type", "unsupported_observation", "only location fixes are matched so far")
 
 _IN_THE_FUTURE: Final = ErrorDetail(
     "occurred_at", "in_the_future", "occurred_at is more than 2 minutes ahead of the server's clock"
@@ -57,27 +55,8 @@ async def post_pings(call: Call) -> web.Response:
     """Take observations; the answer comes when they are durable."""
     envelope, items, bad = schemas.pings.decode(await call.raw_body())
     call.count_device(envelope.device_id)
-    fixes, others = split(items)
-    receipt = await call.services.ingest.submit((call.customer_id, envelope.device_id), fixes, envelope.sent_at)
-    return answer(
-        {
-            "accepted": receipt.accepted,
-            "duplicates": receipt.duplicates,
-            "ignored": [{"index": index, "reason": reason.value} for index, reason in sorted(receipt.ignored)],
-            "rejected": schemas.rejected([*bad, *others, *receipt.rejected]),
-        },
-        status=202,
-    )
-
-
-def split(
-    items: list[tuple[int, Observation]],
-) -> tuple[list[tuple[int, Fix]], schemas.Rejections]:
-    """Part the fixes from the kinds of observation that nothing is done with yet."""
-    if set(map(type, map(_observation, items))) <= {Fix}:  # nearly always; a loop here would cost a tenth of a batch
-        return cast("list[tuple[int, Fix]]", items), []
-    fixes = [(index, item) for index, item in items if isinstance(item, Fix)]
-    return fixes, [(index, _NOT_YET) for index, item in items if not isinstance(item, Fix)]
+    receipt = await call.services.ingest.submit((call.customer_id, envelope.device_id), items, envelope.sent_at)
+    return answer(schemas.write_receipt(receipt, bad), status=202)
 
 
 async def post_events(call: Call) -> web.Response:
@@ -109,21 +88,41 @@ async def take_events(call: Call, customer_id: str, *, source: str, from_shop: b
 async def get_presence(call: Call) -> web.Response:
     """Tell app developers where the service believes the customer's phones are, by name, without coordinates."""
     snapshot = call.services.directory.snapshot
-    items = []
+    items: list[dict[str, Any]] = []
     for row in await customers.presence(call.services.database, call.customer_id):
         track = read_track(row["track"])
+        proximity = {heard.geofence_id: heard.proximity for heard in track.signals.fences}
         for presence in track.presences:
             fence = snapshot.fence(presence.geofence_id)
+            if fence is not None and fence.kind is GeofenceKind.SENSITIVE:
+                continue
             items.append(
                 {
                     "device_id": row["device_id"],
                     "geofence_id": presence.geofence_id,
                     "name": fence.name if fence else None,
-                    "kind": fence.kind.value if fence else None,
-                    "state": presence.state.value,
+                    "kind": fence.kind if fence else None,
+                    "state": presence.state,
+                    "proximity": proximity.get(presence.geofence_id),
                 }
             )
     return answer({"items": to_jsonable(items)})
+
+
+async def post_nearby(call: Call) -> web.Response:
+    """Name the circles that the phone should register with its operating system; the position is not stored.
+
+    By POST, since coordinates in an address reach the logs of proxies.
+    """
+    body = await call.body(_nearby_body)
+    catalogue = call.services.directory.snapshot.catalogue
+    found = nearby(catalogue, body.lon, body.lat, body.accuracy_m, body.limit)
+    return answer(
+        {
+            "items": [{"geofence_id": geofence_id, **circle._asdict()} for geofence_id, circle in found.circles],
+            "outer": found.outer._asdict(),
+        }
+    )
 
 
 def refuse_unknown_zone(name: str | None) -> None:
@@ -154,5 +153,6 @@ ROUTES: Final = (
         answer=answers.EventsAnswer,
         status=202,
     ),
+    Route("POST", "/v1/geofences/nearby", post_nearby, body=schemas.NearbyBody, answer=answers.NearbyAnswer),
     Route("GET", "/v1/me/presence", get_presence, answer=answers.PresenceAnswer),
 )

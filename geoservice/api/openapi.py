@@ -74,6 +74,7 @@ def document(routes: Sequence[Route], title: str = "geoservice") -> dict[str, An
             "schemas": components,
             "securitySchemes": {
                 "customer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "password": {"type": "http", "scheme": "basic", "description": "The customer's token as the password."},
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
             },
         },
@@ -109,7 +110,7 @@ def _tag(route: Route) -> str:
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.roles is None:
-        return [{"customer": []}]
+        return [{name: []} for name in (("customer", "password") if route.basic else ("customer",))]
     return [{"key": sorted(role.value for role in route.roles)}] if route.roles else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -94,6 +95,8 @@ class Route:
     """Headers that a good answer has."""
     takes: tuple[str, ...] = ()
     """Headers of a request that change what is done."""
+    basic: bool = False
+    """Whether a customer's token may also come as the password of HTTP Basic."""
     asks_reason: bool = False
     """Whether it can read one customer's records, which needs the header Access-Reason."""
 
@@ -238,7 +241,8 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
         return await route.handler(Call(request, services, route))
 
     async def customers(request: web.Request) -> web.StreamResponse:
-        customer_id = await services.tokens.holder(_bearer(request))
+        token = _password(request) if route.basic else _bearer(request)
+        customer_id = await services.tokens.holder(token)
         services.limits.customers.spend(customer_id)
         if request.headers.get("Sec-GPC") == "1":
             await heed_privacy_signal(services.database, services.journal, customer_id, services.clock.now())
@@ -295,6 +299,20 @@ def _header_text(value: str) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _password(request: web.Request) -> str:
+    """The password of HTTP Basic, else the bearer; whatever the user's name is."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return _bearer(request)
+    try:
+        _, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except ValueError:  # UnicodeDecodeError and binascii's Error are such
+        password = ""
+    if not password or not password.isascii():
+        raise Unauthenticated("Send the customer's token as the password.")
+    return password
 
 
 def _bearer(request: web.Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
@@ -20,10 +20,13 @@ from geoservice.vocabulary import (
     EventType,
     Id,
     Instant,
+    Latitude,
+    Longitude,
     Observation,
     OsPermission,
     Platform,
 )
+from geoservice.workflows.queue import IngestReceipt
 
 PINGS_MAX: Final = 5_000
 PINGS_BODY: Final = 2 * 1024 * 1024
@@ -59,6 +62,15 @@ class _PingsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
     device_id: Id
     pings: list[msgspec.Raw]
     sent_at: Instant | None = None
+
+
+class NearbyBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/geofences/nearby``: where the phone is, and how many regions it can watch."""
+
+    lat: Latitude
+    lon: Longitude
+    accuracy_m: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    limit: Annotated[int, Meta(ge=2, le=100)] = 20
 
 
 class EventBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -270,7 +282,7 @@ def in_utc(at: datetime) -> datetime:
 
 Item = TypeVar("Item")
 Head = TypeVar("Head")
-Rejections = list[tuple[int, ErrorDetail]]
+Rejections = Sequence[tuple[int, ErrorDetail]]
 
 
 class ItemDecoder(Generic[Item]):
@@ -283,7 +295,7 @@ class ItemDecoder(Generic[Item]):
         self._items = items
         self._items_max = items_max
 
-    def decode(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
+    def decode(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], list[tuple[int, ErrorDetail]]]:
         """Give the envelope, the good items with their indexes, and what is wrong with the others."""
         try:
             whole = self._whole.decode(body)
@@ -291,13 +303,13 @@ class ItemDecoder(Generic[Item]):
             return self._one_by_one(body)
         return whole, list(enumerate(getattr(whole, self._items))), []
 
-    def _one_by_one(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], Rejections]:
+    def _one_by_one(self, body: bytes) -> tuple[Any, list[tuple[int, Item]], list[tuple[int, ErrorDetail]]]:
         refuse_no_json(body)  # what the envelope leaves raw has not been looked at
         envelope = decode(self._envelope, body)
         if len(getattr(envelope, self._items)) > self._items_max:
             raise TooLarge(f"This route takes at most {self._items_max} {self._items} at once.")
         good: list[tuple[int, Item]] = []
-        bad: Rejections = []
+        bad: list[tuple[int, ErrorDetail]] = []
         for index, raw in enumerate(getattr(envelope, self._items)):
             try:
                 good.append((index, self._item.decode(raw)))
@@ -318,6 +330,16 @@ def rejected(items: Rejections) -> list[dict[str, Any]]:
         {"index": index, "path": detail.path, "code": detail.code, "message": detail.message}
         for index, detail in sorted(items, key=lambda item: item[0])
     ]
+
+
+def write_receipt(receipt: IngestReceipt, bad: Rejections = ()) -> dict[str, Any]:
+    """Write what became of the items of one request, ``bad`` ones that never got so far included."""
+    return {
+        "accepted": receipt.accepted,
+        "duplicates": receipt.duplicates,
+        "ignored": [{"index": index, "reason": reason.value} for index, reason in sorted(receipt.ignored)],
+        "rejected": rejected([*bad, *receipt.rejected]),
+    }
 
 
 def page(rows: list[Any], limit: int, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

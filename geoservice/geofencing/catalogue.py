@@ -35,6 +35,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
+from geoservice.geofencing.jurisdictions import DEFAULT_BUFFER_M, buffer_m
 from geoservice.vocabulary import GeofenceKind
 
 Floats = NDArray[np.float64]
@@ -64,8 +65,6 @@ _CIRCLE_NODES, _CIRCLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 _NEGLIGIBLE_SIGMAS: Final = 5.0  # beyond it lies less than 0.000004 of the mass
 _WORTH_PREPARING: Final = 64  # vertices; below it, an index saves no time and doubles the memory
 _EDGES_AT_ONCE: Final = 100_000  # bounds the memory of one step to some tens of megabytes
-SENSITIVE_BUFFER_M: Final = 609.6
-"""2,000 ft: the widest buffer around health facilities that a state's law asks for (Washington)."""
 _WIDE_REACH_M: Final = 10_000.0  # from here on it does not matter where exactly a disc ends
 _MANY_SENSITIVE: Final = 16  # boxes within reach; with more, it does not matter either
 _PAIRS_AT_ONCE: Final = 500_000  # bounds the memory of one step to some tens of megabytes
@@ -85,6 +84,10 @@ class Catalogue:
     effective_radius_m: Floats
     """√(area/π) of a polygon, the radius of a circle."""
     sensitive: Bools
+    buffer_m: Floats
+    """Of sensitive places: how wide the belt around them is that counts as them."""
+    by_beacon: Mapping[tuple[str, ...], tuple[int, ...]]
+    """Protocol and ids of a beacon -> the geofences that list it."""
     _tree: Any
     _owner: Indexes
     """Which geofence each entry of the tree belongs to; some need more than one box."""
@@ -121,6 +124,8 @@ class Catalogue:
             index_of={fence.geofence_id: index for index, fence in enumerate(fences)},
             effective_radius_m=effective,
             sensitive=sensitive,
+            buffer_m=np.array([buffer_m(fence.jurisdiction) for fence in fences], dtype=np.float64),
+            by_beacon=_by_beacon(fences),
             _tree=shapely.STRtree(_diagonals(boxes)),
             _owner=owner,
             _many_boxes=np.bincount(owner, minlength=len(fences)) > 1,
@@ -139,6 +144,21 @@ class Catalogue:
         """After how many seconds inside a dwell is told."""
         dwell_s = self.fences[fence].dwell_s
         return DEFAULT_DWELL_S if dwell_s is None else dwell_s
+
+    def middle(self, fence: int) -> tuple[float, float]:
+        """Longitude and latitude of a geofence's middle, in degrees."""
+        return float(self._frames.lon[fence]), float(self._frames.lat[fence])
+
+    def middles(self, fences: Indexes) -> tuple[Floats, Floats]:
+        """Longitudes and latitudes of geofences' middles, in degrees."""
+        return self._frames.lon[fences], self._frames.lat[fences]
+
+    def within(self, lon: float, lat: float, reach_m: float) -> Indexes:
+        """The geofences whose bounding box touches that of a disc around a position."""
+        disc = _circle_boxes(np.array([lon]), np.array([lat]), np.array([reach_m]))
+        boxes, _ = _split_at_180(disc, np.zeros(1, dtype=np.intp))
+        _, entry = self._tree.query(shapely.box(*boxes.T))
+        return np.unique(self._owner[entry])
 
     def match(self, lon: Floats, lat: Floats) -> tuple[Indexes, Indexes]:
         """Pairs (index of the fix, index of the geofence) whose bounding box holds the fix, sorted by fix.
@@ -219,7 +239,7 @@ class Catalogue:
         near = np.zeros(len(lon), dtype=np.bool_)
         if not len(self._sensitive_owner):
             return near
-        reach_m = accuracy_m + SENSITIVE_BUFFER_M
+        reach_m = accuracy_m + DEFAULT_BUFFER_M  # no belt is wider
         wide = reach_m > _WIDE_REACH_M
         boxes, fix = _split_at_180(_circle_boxes(lon, lat, reach_m), np.arange(len(lon)))
         discs = shapely.box(*boxes.T)
@@ -228,7 +248,7 @@ class Catalogue:
         for some in np.array_split(narrow, len(narrow) * len(self._sensitive_owner) // _PAIRS_AT_ONCE + 1):
             if some.size:
                 disc, entry = self._sensitive_tree.query(discs[some])
-                near[self._within_reach(lon, lat, reach_m, fix[some[disc]], self._sensitive_owner[entry])] = True
+                near[self._within_reach(lon, lat, accuracy_m, fix[some[disc]], self._sensitive_owner[entry])] = True
         return near
 
     def _touching_sensitive(self, discs: Geometries, some: Indexes) -> Indexes:
@@ -237,14 +257,14 @@ class Catalogue:
         touching: Indexes = some[pairs[0][apart == 0]]
         return touching
 
-    def _within_reach(self, lon: Floats, lat: Floats, reach_m: Floats, fix: Indexes, fence: Indexes) -> Indexes:
-        """Those of the fixes in these pairs whose disc, ``reach_m`` wide, touches the fence."""
+    def _within_reach(self, lon: Floats, lat: Floats, accuracy_m: Floats, fix: Indexes, fence: Indexes) -> Indexes:
+        """Those of the fixes in these pairs whose disc touches the fence or its belt."""
         crowded = np.bincount(fix, minlength=len(lon)) > _MANY_SENSITIVE
         few = ~crowded[fix]
         fix, fence = fix[few], fence[few]
         # Only the distance is asked; the mass of a disc of 1 m costs next to nothing.
         _, beyond_m = self.evidence(lon[fix], lat[fix], np.ones(len(fix)), np.arange(len(fix)), fence)
-        return np.concatenate((np.flatnonzero(crowded), fix[beyond_m <= reach_m[fix]]))
+        return np.concatenate((np.flatnonzero(crowded), fix[beyond_m <= accuracy_m[fix] + self.buffer_m[fence]]))
 
     def _circles(self, position: Floats, sigma_m: Floats, fence: Indexes) -> tuple[Floats, Floats]:
         distance_m = arc_m(position, self._centre[fence])
@@ -297,6 +317,21 @@ class Catalogue:
             edges = edges[(edges[:, :2] != edges[:, 2:]).any(axis=1)]
             self._edges[index] = edges
         return edges
+
+
+_BEACON_KEYS: Final = {
+    "ibeacon": ("protocol", "uuid", "major", "minor"),
+    "eddystone-uid": ("protocol", "namespace", "instance"),
+}
+
+
+def _by_beacon(fences: Sequence[Geofence]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    found: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for index, fence in enumerate(fences):
+        for beacon in fence.beacons:
+            key = tuple(str(beacon[part]) for part in _BEACON_KEYS[beacon["protocol"]])
+            found[key] = (*found.get(key, ()), index)
+    return found
 
 
 # Positions and distances ------------------------------------------------------------------------------------

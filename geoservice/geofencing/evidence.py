@@ -89,11 +89,13 @@ def weigh(
     path: Path,
     tracks: Sequence[DeviceTrack],
     heard: Collection[tuple[int, int]] = (),
+    ended: Collection[tuple[int, int]] = (),
 ) -> Statements:
     """Judge each fix against the fences that it may enter and those that its device is in.
 
     Who is inside and stays there is left out; who has lost a fence is not. Of the pairs (device, fence) that are
-    ``heard`` from other sources nothing is left out.
+    ``heard`` from other sources nothing is left out. Of those that another source has ``ended`` since the device's
+    latest fix, it is known why the device is outside although that fix was not.
     """
     counting = np.flatnonzero(path.counts)
     fix, fence = catalogue.match(rows.lon[counting], rows.lat[counting])
@@ -107,13 +109,24 @@ def weigh(
     p, beyond_m = _evidence(catalogue, rows, row, fence)
     key = rows.device[row] * len(catalogue.fences) + fence
     may_enter = (p >= P_INSIDE) & (rows.accuracy_m[row] <= poor_m(catalogue.effective_radius_m[fence]))
-    spoken_of = np.array([device * len(catalogue.fences) + which for device, which in heard], dtype=np.intp)
+    spoken_of, parted = (
+        np.array([device * len(catalogue.fences) + which for device, which in pairs], dtype=np.intp)
+        for pairs in (heard, ended)
+    )
     wanted = np.unique(np.concatenate((key[may_enter], np.array(present.key, dtype=np.intp), spoken_of)))
     if not wanted.size:
         return nothing
     matched = _Matched(key, fix, p, beyond_m)
     return _complete(
-        catalogue, rows, path, counting=counting, wanted=wanted, matched=matched, present=present, spoken_of=spoken_of
+        catalogue,
+        rows,
+        path,
+        counting=counting,
+        wanted=wanted,
+        matched=matched,
+        present=present,
+        spoken_of=spoken_of,
+        parted=parted,
     )
 
 
@@ -173,6 +186,7 @@ def _complete(
     matched: _Matched,
     present: _Present,
     spoken_of: Indexes,
+    parted: Indexes,
 ) -> Statements:
     """Every fix of a device against each wanted fence: leaving shows in fixes that do not match."""
     device, fence = wanted // len(catalogue.fences), wanted % len(catalogue.fences)
@@ -195,7 +209,7 @@ def _complete(
         # Without a match it is below 0.5; rounding must not make that depend on who else is in the batch.
         p[rest] = np.minimum(p[rest], np.nextafter(P_INSIDE, 0))
     there = np.searchsorted(wanted, np.array(present.key, dtype=np.intp))
-    arriving = size > 0
+    arriving = (size > 0) & ~np.isin(wanted, parted)
     arriving[there] = False
     new_here = np.zeros(len(row), dtype=np.bool_)
     new_here[offset[arriving]] = True

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice, pairwise
 from operator import attrgetter
 from typing import NamedTuple
@@ -48,6 +48,8 @@ class News(NamedTuple):
     cuts: Sequence[float] = ()
     clock_offset_s: float = 0.0
     """What to add to the phone's clock; tracks stay on the phone's."""
+    ended: Collection[str] = ()
+    """Geofences that other sources have ended since the track's latest fix, before the first of ``fixes``."""
 
 
 Lived = tuple[DeviceTrack, list[Transition]]
@@ -82,10 +84,11 @@ def _pieces(device: News) -> list[News]:
     fix_bounds = _bounds([fix.recorded_at.timestamp() for fix in device.fixes], cuts)
     heard_bounds = _bounds([statement.at for _, statement in heard], cuts)
     tracks = (device.track, *(DeviceTrack() for _ in cuts))
+    ended = (device.ended, *(() for _ in cuts))
     return [
-        News(track, device.fixes[fix_low:fix_high], heard[low:high], (), device.clock_offset_s)
-        for track, (fix_low, fix_high), (low, high) in zip(
-            tracks, pairwise(fix_bounds), pairwise(heard_bounds), strict=True
+        News(track, device.fixes[fix_low:fix_high], heard[low:high], (), device.clock_offset_s, before)
+        for track, before, (fix_low, fix_high), (low, high) in zip(
+            tracks, ended, pairwise(fix_bounds), pairwise(heard_bounds), strict=True
         )
     ]
 
@@ -133,13 +136,9 @@ def _move(catalogue: Catalogue, news: Sequence[News], places: Sequence[int], res
     work = [(news[place].track, news[place].fixes) for place in places]
     rows = gather(work)
     path = follow(rows)
-    heard = {
-        (device, catalogue.index_of[geofence_id])
-        for device, place in enumerate(places)
-        for geofence_id, _ in news[place].heard
-        if geofence_id in catalogue.index_of
-    }
-    statements = weigh(catalogue, rows, path, [track for track, _ in work], heard)
+    heard = _pairs(catalogue, [[geofence_id for geofence_id, _ in news[place].heard] for place in places])
+    ended = _pairs(catalogue, [news[place].ended for place in places])
+    statements = weigh(catalogue, rows, path, [track for track, _ in work], heard, ended)
     _add_crossings(crossings(catalogue, rows, path), rows, path, statements)
     last_rows, fast_at, finest_m = path.last_row.tolist(), path.fast_at.tolist(), path.finest_m.tolist()
     for device, (place, (track, _)) in enumerate(zip(places, work, strict=True)):
@@ -155,6 +154,16 @@ def _move(catalogue: Catalogue, news: Sequence[News], places: Sequence[int], res
         )
         results[place] = (now, [])
     return {places[device]: of_device for device, of_device in statements.items()}
+
+
+def _pairs(catalogue: Catalogue, named: Sequence[Collection[str]]) -> set[tuple[int, int]]:
+    """Devices and geofences by index; ``named`` are the geofences' ids of each device."""
+    return {
+        (device, catalogue.index_of[geofence_id])
+        for device, ids in enumerate(named)
+        for geofence_id in ids
+        if geofence_id in catalogue.index_of
+    }
 
 
 def _add_crossings(found: Crossings, rows: Rows, path: Path, statements: Statements) -> None:

@@ -1,35 +1,48 @@
-"""How wide a berth sensitive places are given, law by law. Pure.
+"""Sensitive places: what may come from one is dropped before anything is stored. Pure.
 
-Several states of the USA forbid geofences around health facilities, each at a distance of its own, measured from the
-facility's edge. A sensitive geofence names its state in ``jurisdiction``; one that names none gets the widest buffer.
+A fix may come from everywhere in its disc. An event of the phone's operating system comes with a position or from the
+circle that was registered; a beacon from the geofence that it hangs in.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import NamedTuple
 
-_FOOT_M: Final = 0.3048
+import numpy as np
 
-BUFFERS_M: Final[dict[str, float]] = {
-    # My Health My Data Act, RCW 19.373.080: 2,000 feet around a facility of in-person health care.
-    "US-WA": 2_000 * _FOOT_M,
-    # General Business Law § 394-g: 1,850 feet around a health care facility.
-    "US-NY": 1_850 * _FOOT_M,
-    # AB 45 (2025), Civil Code § 1798.99.90 and following: 1,850 feet around a provider of in-person health care.
-    "US-CA": 1_850 * _FOOT_M,
-    # Public Act 23-56 (SB 3): 1,750 feet around a facility of mental, reproductive or sexual health.
-    "US-CT": 1_750 * _FOOT_M,
-    # SB 370 (2023): 1,750 feet around a medical facility.
-    "US-NV": 1_750 * _FOOT_M,
-    # Online Data Privacy Act (2024): 1,750 feet around a facility of mental, reproductive or sexual health.
-    "US-MD": 1_750 * _FOOT_M,
-}
-"""ISO 3166-2 code of a jurisdiction -> metres around its sensitive places."""
-
-DEFAULT_BUFFER_M: Final = max(BUFFERS_M.values())
-"""For a place that names no jurisdiction: the widest of them, 609.6 m."""
+from geoservice.geofencing.beacons import fences_of
+from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.registered import registered_circle
+from geoservice.vocabulary import Fix, Observation, OsTransition
 
 
-def buffer_m(jurisdiction: str | None) -> float:
-    """The width in metres of the belt around a sensitive place that is dark, too."""
-    return BUFFERS_M.get(jurisdiction or "", DEFAULT_BUFFER_M)
+class Disc(NamedTuple):
+    """Degrees, metres."""
+
+    lon: float
+    lat: float
+    radius_m: float
+
+
+def whereabouts(catalogue: Catalogue, observation: Observation) -> Sequence[Disc]:
+    """The discs in which the phone may have been; none of a beacon that nobody knows."""
+    if isinstance(observation, Fix):
+        return (Disc(observation.lon, observation.lat, observation.accuracy_m),)
+    if not isinstance(observation, OsTransition):
+        fences = fences_of(catalogue, observation)
+        return [Disc(*catalogue.middle(fence), float(catalogue.effective_radius_m[fence])) for fence in fences]
+    if observation.lat is not None and observation.lon is not None and observation.accuracy_m is not None:
+        return (Disc(observation.lon, observation.lat, observation.accuracy_m),)
+    fence_of_event = catalogue.index_of.get(observation.geofence_id)
+    return () if fence_of_event is None else (Disc(*registered_circle(catalogue, fence_of_event)),)
+
+
+def touching_sensitive(catalogue: Catalogue, discs: Sequence[Sequence[Disc]]) -> list[int]:
+    """Which observations, by their place in the list, have a disc that touches a sensitive place or its belt."""
+    owner = np.repeat(np.arange(len(discs)), [len(of_one) for of_one in discs])
+    if not owner.size:
+        return []
+    lon, lat, radius_m = np.array([disc for of_one in discs for disc in of_one]).T
+    touching: list[int] = np.unique(owner[catalogue.near_sensitive(lon, lat, radius_m)]).tolist()
+    return touching

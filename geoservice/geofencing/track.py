@@ -69,6 +69,41 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.state is PresenceState.INSIDE or self.state is PresenceState.LEAVING
 
 
+class Proximity(StrEnum):
+    """How near the nearest beacon of a geofence is."""
+
+    IMMEDIATE = "immediate"
+    NEAR = "near"
+    FAR = "far"
+
+
+Sample = tuple[float, str, int, int]
+"""When (epoch seconds), which beacon, RSSI and power at 1 m in dBm."""
+
+
+class HeardFence(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A geofence whose beacons were heard of late; ``last_at`` in epoch seconds."""
+
+    geofence_id: str
+    last_at: float
+    sightings: int
+    proximity: Proximity
+    samples: tuple[Sample, ...]
+
+
+class Signals(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is remembered of a phone's scans, and of its operating system's events.
+
+    ``scan_at`` is the latest scan (epoch seconds), ``intervals_s`` lie between the last ones. ``ended`` are the
+    geofences in which beacons or events have ended its presence since the latest fix.
+    """
+
+    fences: tuple[HeardFence, ...] = ()
+    scan_at: float | None = None
+    intervals_s: tuple[float, ...] = ()
+    ended: tuple[str, ...] = ()
+
+
 class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     """All that is remembered of one device. A new device has ``DeviceTrack()``.
 
@@ -76,7 +111,7 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     ``newest_at`` have been seen. ``fast_at`` is when the device last moved faster than 7 m/s. ``presences``
     are sorted by geofence id. ``finest_m`` is the best accuracy of all fixes that counted, infinite before the
     first: whether it is poor for a fence tells whether all of them were. ``lately`` is there as soon as there is a
-    ``last``. Instants are epoch seconds.
+    ``last``. ``signals`` is what its scans heard. Instants are epoch seconds.
     """
 
     last: KnownFix | None = None
@@ -86,6 +121,7 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     presences: tuple[Presence, ...] = ()
     finest_m: float = math.inf
     lately: Lately | None = None
+    signals: Signals = Signals()
 
     def inside_at(self, presence: Presence) -> float | None:
         """The latest evidence (epoch seconds) of being in this geofence."""

@@ -7,14 +7,18 @@ dwell    The fence's dwell time is over, and the device is believed to be inside
          seen inside in the last 90 s; else its own fixes will say. When it has gone silent the dwell is `assumed`.
 lost     Nothing was heard of the device for 6 h: every presence ends.
 removed  The geofence is gone, and nothing was heard since.
+silence  No beacon of a geofence was heard for too long (`geoservice.geofencing.beacons`).
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from geoservice.geofencing import beacons
 from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.presence import PRESENCE, Verdict, certainty
+from geoservice.geofencing.signals import fall_silent
 from geoservice.geofencing.telling import Teller
 from geoservice.geofencing.track import LOST_S, SEEN_WITHIN_S, DeviceTrack, Presence, PresenceState
 from geoservice.vocabulary import Source, Transition
@@ -22,21 +26,23 @@ from geoservice.vocabulary import Source, Transition
 
 def due_at(track: DeviceTrack) -> float | None:
     """When time alone may change something (epoch seconds, on the phone's clock); None if never."""
+    silence = beacons.due_at(track.signals)
     if not track.presences:
-        return None
+        return silence
     dwells = [
         _dwell_due_at(track, presence)
         for presence in track.presences
         if presence.dwell_at is not None and presence.state is PresenceState.INSIDE
     ]
-    return min([*dwells, _heard_at(track) + LOST_S])
+    return min([*dwells, _heard_at(track) + LOST_S, *([] if silence is None else [silence])])
 
 
 def wake(
     catalogue: Catalogue, track: DeviceTrack, at: float, late_before: float, clock_offset_s: float = 0.0
 ) -> tuple[DeviceTrack, list[Transition]]:
     """Let a device live until ``at`` (epoch seconds on its own clock) without an observation."""
-    teller = Teller([], clock_offset_s, late_before)
+    track, gone = _fall_silent(catalogue, track, at, late_before, clock_offset_s)
+    teller = Teller(gone, clock_offset_s, late_before)
     presences: list[Presence] = []
     lost_at = _heard_at(track) + LOST_S
     for presence in track.presences:
@@ -52,6 +58,19 @@ def wake(
         else:
             presences.append(kept)
     return msgspec.structs.replace(track, presences=tuple(presences)), teller.in_order()
+
+
+def _fall_silent(
+    catalogue: Catalogue, track: DeviceTrack, at: float, late_before: float, clock_offset_s: float
+) -> tuple[DeviceTrack, list[Transition]]:
+    """End the presences whose beacons were not heard for too long."""
+    due = beacons.due_at(track.signals)
+    if due is None or at < due:
+        return track, []
+    silent = fall_silent(track, at)
+    news = News(track, heard=silent.said, clock_offset_s=clock_offset_s)
+    ((after, gone),) = advance(catalogue, [news], late_before)
+    return msgspec.structs.replace(after, signals=silent.signals), gone
 
 
 def _heard_at(track: DeviceTrack) -> float:

@@ -39,6 +39,11 @@ INGEST_QUEUE: Final = Gauge(
 TRANSITIONS: Final = Counter(
     "geoservice_transitions", "Transitions by kind: enter, exit and so on.", ["kind"], registry=REGISTRY
 )
+BEACONS_ELSEWHERE: Final = Counter(
+    "geoservice_beacons_elsewhere",
+    "Sightings of beacons more than 1 km from where the phone was: moved, or copied; they are ignored.",
+    registry=REGISTRY,
+)
 DECISIONS: Final = Counter(
     "geoservice_decisions",
     "Decisions by outcome and reason; a message that is sent has the reason none.",

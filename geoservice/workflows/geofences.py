@@ -14,20 +14,24 @@ from typing import Any, Final, Literal
 
 import asyncpg
 import msgspec
+import numpy as np
 import shapely
 
 from geoservice.errors import Conflict, ErrorDetail, Invalid, NotFound
+from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.geofence import Geofence, to_feature
 from geoservice.geofencing.uploads.changes import Changes, diff
 from geoservice.geofencing.uploads.checks import ParsedGeofences, check
 from geoservice.geofencing.uploads.documents import Document
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
-from geoservice.vocabulary import to_jsonable
+from geoservice.vocabulary import GeofenceKind, to_jsonable
 from geoservice.workflows.directory import Store, load_geofences, load_stores, to_geofences
 
 LISTED_IDS: Final = 1_000
 """So many ids a kind of change are named in a report; the counts are always complete."""
+LISTED_DARK: Final = 100
+"""So many stores that lie in the dark are named in a report."""
 SWEEPING: Final = 20
 """Removing more than half of all geofences, and more than this, must be confirmed."""
 
@@ -94,7 +98,8 @@ async def publish(database: Database, upload: Upload, actor: str, at: datetime) 
         version = await _directory.publish.value(connection, room="geofences")
         before = await _before(connection, upload, named)
         changes = await asyncio.to_thread(diff, before, parsed.fences, replace=upload.mode == "replace")
-        report = ImportReport(version, changes, parsed.warnings)
+        dark = await _dark_stores(connection, stores, parsed.fences, changes)
+        report = ImportReport(version, changes, [*parsed.warnings, *dark])
         if not upload.dry_run:
             await _refuse_sweeping(connection, upload, len(changes.removed))
         managed_by = dict.fromkeys(named, upload.managed_by)
@@ -134,6 +139,36 @@ async def _refuse_sweeping(connection: Connection, upload: Upload, removed: int)
         )
 
 
+async def _dark_stores(
+    connection: Connection, stores: Mapping[str, Store], fences: Sequence[Geofence], changes: Changes
+) -> list[ErrorDetail]:
+    """Warn of stores where nobody is noticed: those of the upload, or all when sensitive places change."""
+    uploaded = [fence for fence in fences if fence.kind is GeofenceKind.SENSITIVE]
+    touched = {*changes.created, *changes.changed}
+    concerned = set(stores) if any(f.geofence_id in touched for f in uploaded) else {f.store_id for f in fences}
+    asked = [store for store_id, store in sorted(stores.items()) if store_id in concerned]
+    if not asked:
+        return []
+    but = [*changes.removed, *(fence.geofence_id for fence in fences)]
+    kept = to_geofences(await _sql.sensitive.fetch(connection, but=but))
+    return await asyncio.to_thread(_warn_of_darkness, asked, [*kept, *uploaded])
+
+
+def _warn_of_darkness(stores: Sequence[Store], sensitive: Sequence[Geofence]) -> list[ErrorDetail]:
+    places = np.array([(store.lon, store.lat, 0.0) for store in stores])
+    dark = Catalogue.build(sensitive, 0).near_sensitive(*places.T)
+    message = "The store lies in the dark around a sensitive place: nobody who comes here is noticed."
+    warnings = [
+        ErrorDetail(f"stores.{store.store_id}", "store_in_the_dark", message, store.store_id)
+        for store, is_dark in zip(stores, dark, strict=True)
+        if is_dark
+    ]
+    if len(warnings) <= LISTED_DARK:
+        return warnings
+    more = f"{len(warnings) - LISTED_DARK} more stores lie in the dark."
+    return [*warnings[:LISTED_DARK], ErrorDetail("stores", "store_in_the_dark", more)]
+
+
 async def _publish(
     connection: Connection,
     fences: Sequence[Geofence],
@@ -152,6 +187,9 @@ async def _publish(
         raise _NothingToDo(replace(report, version=report.version - 1))
     await _sql.add_changes.run(connection, version=report.version, geofence_ids=sorted(touched))
     await _save(connection, [f for f in fences if f.geofence_id in touched], report.version, managed_by)
+    turned = [f.geofence_id for f in fences if f.kind is GeofenceKind.SENSITIVE and f.geofence_id in touched]
+    if turned:
+        await _sql.end_visits_in.run(connection, geofence_ids=turned, at=at)
     await _sql.delete_geofences.run(connection, geofence_ids=changes.removed)
     summary = {kind: len(ids) for kind, ids in msgspec.structs.asdict(changes).items()}
     await _sql.add_version.run(connection, version=report.version, at=at, actor=actor, summary=summary)

@@ -1,8 +1,9 @@
 """Pings in, presence and transitions out: one transaction a micro-batch.
 
-Requests put their fixes on a bounded queue and wait. A worker takes what is there, locks the devices, screens and
-matches all fixes at once, steps presence, has the few transitions decided, and commits. Only then are the requests
-answered, so an answer means durable. There are a few such lanes, by customer: while one commits, another matches.
+Requests put their observations on a bounded queue and wait. A worker takes what is there, locks the devices, screens
+and matches all of them at once, steps presence, has the few transitions decided, and commits. Only then are the
+requests answered, so an answer means durable. There are a few such lanes, by customer: while one commits, another
+matches.
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ from datetime import datetime, timedelta
 from itertools import repeat
 from typing import Final
 
-import numpy as np
+import msgspec
 import structlog
 
 from geoservice.clock import Clock
 from geoservice.errors import ErrorDetail, GeoserviceError, Overloaded, Unavailable
 from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.phone_clock import PhoneClock, read_clock, write_clock
-from geoservice.geofencing.screening import Indexed, Screened, screen, stale
+from geoservice.geofencing.screening import Indexed, Newest, Screened, screen, stale
+from geoservice.geofencing.sensitive import touching_sensitive, whereabouts
+from geoservice.geofencing.signals import hear
 from geoservice.geofencing.track import DeviceTrack, read_track, write_track
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
-from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE
-from geoservice.vocabulary import Ignored, Transition
+from geoservice.telemetry.metrics import BEACONS_ELSEWHERE, INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE
+from geoservice.vocabulary import BeaconSightings, Fix, Ignored, Observation, OsTransition, Transition
 from geoservice.workflows.customers import add_device
 from geoservice.workflows.directory import Directory, Snapshot
 from geoservice.workflows.queue import DeviceKey, IngestQueue, IngestReceipt, Submission
@@ -53,13 +56,15 @@ class _Device:
     """One locked device while its submissions are worked through."""
 
     allowed: bool
-    newest_at: datetime | None
+    newest: Newest
     recent_keys: bytes
     track: DeviceTrack
     clock: PhoneClock
     screened: list[tuple[Submission, Screened]] = field(default_factory=list)
     cuts: list[float] = field(default_factory=list)
     """When (epoch seconds) it was in a sensitive place: presence ends there without a word."""
+    left_silently: bool = False
+    """Whether a presence ended without a transition, so that its visit is still to be ended."""
 
     @property
     def changed(self) -> bool:
@@ -74,6 +79,11 @@ class _Device:
     @property
     def kept(self) -> list[Screened]:
         return [screened for _, screened in self.screened if screened.kept]
+
+    @property
+    def observed(self) -> list[Observation]:
+        """What is new, in the order in which it came."""
+        return [each for screened in self.kept for each in screened.kept]
 
 
 class _UnknownDevice(GeoserviceError):
@@ -91,35 +101,37 @@ class Ingest:
         self.left_undecided = asyncio.Event()
         """Set when a batch could not lock a customer, so that the worker for those looks at once."""
 
-    async def submit(self, key: DeviceKey, fixes: Sequence[Indexed], sent_at: datetime | None = None) -> IngestReceipt:
-        """Wait until these fixes are durable, and tell what became of them. Raises Overloaded, NotReady.
+    async def submit(
+        self, key: DeviceKey, observations: Sequence[Indexed], sent_at: datetime | None = None
+    ) -> IngestReceipt:
+        """Wait until these observations are durable, and tell what became of them. Raises Overloaded, NotReady.
 
         ``sent_at`` is when the phone says that it sent the request, on its own clock.
         """
-        if not fixes:
+        if not observations:
             return IngestReceipt()
         # A customer stays on her lane, so that her requests keep their order.
         queue = self._queues[hash(key[0]) % len(self._queues)]
-        with tracing.span("ingest", pings=len(fixes)) as span:
-            return await self._wait_in(queue, key, fixes, span.context, sent_at)
+        with tracing.span("ingest", pings=len(observations)) as span:
+            return await self._wait_in(queue, key, observations, span.context, sent_at)
 
     async def _wait_in(
         self,
         queue: IngestQueue,
         key: DeviceKey,
-        fixes: Sequence[Indexed],
+        observations: Sequence[Indexed],
         trace: str | None,
         sent_at: datetime | None,
     ) -> IngestReceipt:
         give_up_at = time.monotonic() + _PATIENCE_S
         while time.monotonic() < give_up_at:
             answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
-            queue.put(Submission(key, fixes, answer, give_up_at, trace, sent_at))
+            queue.put(Submission(key, observations, answer, give_up_at, trace, sent_at))
             try:
                 return await answer
             except _UnknownDevice:
                 if not await add_device(self._database, key, self._clock.now()):  # she had herself erased
-                    return IngestReceipt(ignored=[(index, Ignored.NO_LOCATION_CONSENT) for index, _ in fixes])
+                    return IngestReceipt(ignored=[(index, Ignored.NO_LOCATION_CONSENT) for index, _ in observations])
         raise Overloaded("This device is being removed; try again shortly.")
 
     async def run(self) -> None:
@@ -172,7 +184,7 @@ class Ingest:
     async def _isolate(self, batch: Sequence[Submission], error: Exception) -> list[Submission]:
         """Halve a batch that raised until the culprit stands alone; everything else commits."""
         if len(batch) == 1:
-            if len(batch[0].fixes) == 1:
+            if len(batch[0].observations) == 1:
                 _log.error("ingest_item_failed", error=type(error).__name__, exc_info=error)
                 _answer(batch[0], _rejected(batch[0]))
             else:
@@ -182,11 +194,11 @@ class Ingest:
         return [*await self._process(batch[:middle]), *await self._process(batch[middle:])]
 
     async def _isolate_items(self, whole: Submission) -> None:
-        """Store the halves of one request, earlier fixes first, and join their receipts."""
-        fixes = sorted(whole.fixes, key=lambda item: item[1].recorded_at)
-        middle = len(fixes) // 2
+        """Store the halves of one request, earlier observations first, and join their receipts."""
+        items = sorted(whole.observations, key=lambda item: item[1].recorded_at)
+        middle = len(items) // 2
         joined = IngestReceipt()
-        for half in (fixes[:middle], fixes[middle:]):
+        for half in (items[:middle], items[middle:]):
             answer: asyncio.Future[IngestReceipt] = asyncio.get_running_loop().create_future()
             part = Submission(whole.key, half, answer, whole.give_up_at, whole.trace, whole.sent_at)
             while await self._process([part]):
@@ -220,7 +232,7 @@ class Ingest:
             with INGEST_STAGE.labels("decide").time():
                 await self._decide(connection, snapshot, devices, transitions, at)
         for (customer_id, device_id), device in devices.items():
-            if device.cuts:  # L3, after the customers that deciding locked
+            if device.left_silently:  # L3, after the customers that deciding locked
                 still_in = [f"{device_id} {presence.geofence_id}" for presence in device.track.presences]
                 await _visits.leave_visits_with_device.run(
                     connection, customer_id=customer_id, device_id=device_id, still_in=still_in, at=at
@@ -249,7 +261,7 @@ async def _lock(connection: Connection, batch: Sequence[Submission]) -> tuple[di
     devices = {
         (row["customer_id"], row["device_id"]): _Device(
             row["location_allowed"],
-            row["newest_at"],
+            {source: row[column] for source, column in _NEWEST.items() if row[column] is not None},
             row["recent_keys"],
             read_track(row["track"]),
             read_clock(row["clock"]),
@@ -263,6 +275,14 @@ async def _lock(connection: Connection, batch: Sequence[Submission]) -> tuple[di
     return devices, set(missing) - {(row["customer_id"], row["device_id"]) for row in held}
 
 
+_NEWEST: Final[dict[type[Observation], str]] = {
+    Fix: "newest_at",
+    BeaconSightings: "newest_beacons_at",
+    OsTransition: "newest_os_at",
+}
+"""The order mark of each source."""
+
+
 def _columns(keys: Sequence[DeviceKey]) -> dict[str, list[str]]:
     return {"customer_ids": [key[0] for key in keys], "device_ids": [key[1] for key in keys]}
 
@@ -270,11 +290,11 @@ def _columns(keys: Sequence[DeviceKey]) -> dict[str, list[str]]:
 async def _known_keys(
     connection: Connection, batch: Sequence[Submission], devices: dict[DeviceKey, _Device]
 ) -> dict[DeviceKey, set[bytes]]:
-    """Fetch the identities of what was processed around fixes that are not newer than the newest."""
+    """Fetch the identities of what was processed around what is not newer than the newest."""
     spans: dict[DeviceKey, list[datetime]] = {}
     for submission in batch:
         device = devices.get(submission.key)
-        if device is not None and (times := stale(submission.fixes, device.newest_at)):
+        if device is not None and (times := stale(submission.observations, device.newest)):
             spans.setdefault(submission.key, []).extend(times)
     if not spans:
         return {}
@@ -297,17 +317,16 @@ async def _known_keys(
 def _in_sensitive_places(
     snapshot: Snapshot, batch: Sequence[Submission], devices: dict[DeviceKey, _Device]
 ) -> dict[Submission, set[int]]:
-    """Name the fixes, by index, that may be in a sensitive place."""
-    if not snapshot.catalogue.sensitive.any():
+    """Name the observations, by index, that may come from a sensitive place."""
+    catalogue = snapshot.catalogue
+    if not catalogue.sensitive.any():
         return {}
     allowed = [s for s in batch if s.key in devices and devices[s.key].allowed]
-    items = [(submission, index, fix) for submission in allowed for index, fix in submission.fixes]
-    if not items:
-        return {}
-    places = np.array([(fix.lon, fix.lat, fix.accuracy_m) for _, _, fix in items])
+    items = [(submission, index) for submission in allowed for index, _ in submission.observations]
+    discs = [whereabouts(catalogue, each) for submission in allowed for _, each in submission.observations]
     found: dict[Submission, set[int]] = {}
-    for at in np.flatnonzero(snapshot.catalogue.near_sensitive(*places.T)):
-        submission, index, _ = items[at]
+    for place in touching_sensitive(catalogue, discs):
+        submission, index = items[place]
         found.setdefault(submission, set()).add(index)
     return found
 
@@ -325,7 +344,7 @@ def _screen(
         if device is None:
             continue
         if not device.allowed:
-            ignored = [(index, Ignored.NO_LOCATION_CONSENT) for index, _ in submission.fixes]
+            ignored = [(index, Ignored.NO_LOCATION_CONSENT) for index, _ in submission.observations]
             receipts[submission] = IngestReceipt(ignored=ignored)
             continue
         if submission.sent_at is not None:
@@ -333,17 +352,18 @@ def _screen(
         known_keys = known.setdefault(submission.key, set())
         dropped = sensitive.get(submission, set())
         if dropped:
-            device.cuts += _cuts(submission, dropped, device.newest_at)
+            device.cuts += _cuts(submission, dropped, device.newest)
+        observations = submission.observations
         screened = screen(
-            [item for item in submission.fixes if item[0] not in dropped] if dropped else submission.fixes,
-            newest_at=device.newest_at,
+            [item for item in observations if item[0] not in dropped] if dropped else observations,
+            newest=device.newest,
             recent_keys=device.recent_keys,
             known_keys=known_keys,
             now=at - timedelta(seconds=device.clock.offset_s),
         )
         # The next request of this device in the same batch sees what this one did.
         known_keys.update(screened.keys)
-        device.newest_at, device.recent_keys = screened.newest_at, screened.recent_keys
+        device.newest, device.recent_keys = screened.newest, screened.recent_keys
         device.screened.append((submission, screened))
         screened.ignored += [(index, Ignored.SENSITIVE_PLACE) for index in dropped]
         receipts[submission] = IngestReceipt(
@@ -352,32 +372,46 @@ def _screen(
     return receipts
 
 
-def _cuts(submission: Submission, dropped: set[int], newest_at: datetime | None) -> list[float]:
-    """The instants of dropped fixes that are news; an old one, sent again, ends nothing."""
+def _cuts(submission: Submission, dropped: set[int], newest: Newest) -> list[float]:
+    """The instants of what was dropped and is news; an old observation, sent again, ends nothing."""
     return [
-        fix.recorded_at.timestamp()
-        for index, fix in submission.fixes
-        if index in dropped and not fix.mock and (newest_at is None or fix.recorded_at > newest_at)
+        each.recorded_at.timestamp()
+        for index, each in submission.observations
+        if index in dropped
+        and not (type(each) is Fix and each.mock)
+        and (type(each) not in newest or each.recorded_at > newest[type(each)])
     ]
 
 
 def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -> list[tuple[DeviceKey, Transition]]:
     moving = [(key, device) for key, device in devices.items() if device.changed]
+    heard = [hear(snapshot.catalogue, device.track, device.observed, device.cuts) for _, device in moving]
+    BEACONS_ELSEWHERE.inc(sum(other.elsewhere for other in heard))
     news = [
         News(
             device.track,
-            fixes=[fix for s in device.kept for fix in s.kept],
+            fixes=[each for each in device.observed if type(each) is Fix],
+            heard=other.said,
             cuts=device.cuts,
             clock_offset_s=device.clock.offset_s,
+            ended=other.ended,
         )
-        for _, device in moving
+        for (_, device), other in zip(moving, heard, strict=True)
     ]
     steps = advance(snapshot.catalogue, news, (at - FRESH_FOR).timestamp())
     transitions: list[tuple[DeviceKey, Transition]] = []
-    for (key, device), (track, moved) in zip(moving, steps, strict=True):
-        device.track = track
+    for (key, device), other, (track, moved) in zip(moving, heard, steps, strict=True):
+        if snapshot.catalogue.sensitive.any():
+            told = {transition.geofence_id for transition in moved}
+            device.left_silently = not _entered(device.track) <= _entered(track) | told
+        device.track = msgspec.structs.replace(track, signals=other.signals)
         transitions.extend(zip(repeat(key), moved))
     return transitions
+
+
+def _entered(track: DeviceTrack) -> set[str]:
+    """The geofences that the device has entered, and not left."""
+    return {presence.geofence_id for presence in track.presences if presence.is_there}
 
 
 async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: datetime) -> None:
@@ -388,7 +422,7 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
     await _sql.save.run(
         connection,
         **_columns([key for key, _ in changed]),
-        newest_ats=[device.newest_at for _, device in changed],
+        **{f"{column}s": [device.newest.get(source) for _, device in changed] for source, column in _NEWEST.items()},
         recent_keys=[device.recent_keys for _, device in changed],
         tracks=[write_track(device.track) for _, device in changed],
         due_ats=[due_instant(device.track, device.clock) for _, device in changed],
@@ -439,4 +473,4 @@ async def _linger(queue: IngestQueue, answered: int) -> None:
 
 def _rejected(submission: Submission) -> IngestReceipt:
     detail = ErrorDetail("", "internal_error", "this item could not be processed; it has been logged")
-    return IngestReceipt(rejected=[(index, detail) for index, _ in submission.fixes])
+    return IngestReceipt(rejected=[(index, detail) for index, _ in submission.observations])

@@ -36,10 +36,10 @@ class IngestReceipt:
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """The fixes of one request of one device, waiting for their answer."""
+    """The observations of one request of one device, waiting for their answer."""
 
     key: DeviceKey
-    fixes: Sequence[Indexed]
+    observations: Sequence[Indexed]
     answer: asyncio.Future[IngestReceipt]
     give_up_at: float
     trace: str | None = None
@@ -86,10 +86,10 @@ class LocalQueue:
     def put(self, submission: Submission) -> None:
         """Add at the end; raises Overloaded when full."""
         # An empty queue takes any legal request, however small its capacity.
-        if self.items and self.items + len(submission.fixes) > self._capacity:
+        if self.items and self.items + len(submission.observations) > self._capacity:
             raise Overloaded("More pings are waiting than can be stored soon; try again shortly.")
         self._waiting.append(submission)
-        self.items += len(submission.fixes)
+        self.items += len(submission.observations)
         self._filled.set()
 
     @property
@@ -100,7 +100,7 @@ class LocalQueue:
     def put_back(self, submissions: Sequence[Submission]) -> None:
         """Add at the front, in order."""
         self._waiting.extendleft(reversed(submissions))
-        self.items += sum(len(s.fixes) for s in submissions)
+        self.items += sum(len(s.observations) for s in submissions)
         if submissions:
             self._filled.set()
 
@@ -109,9 +109,9 @@ class LocalQueue:
         await self._filled.wait()
         taken: list[Submission] = []
         count = 0
-        while self._waiting and (not taken or count + len(self._waiting[0].fixes) <= items):
+        while self._waiting and (not taken or count + len(self._waiting[0].observations) <= items):
             submission = self._waiting.popleft()
-            count += len(submission.fixes)
+            count += len(submission.observations)
             taken.append(submission)
         self.items -= count
         if not self._waiting:

@@ -105,10 +105,12 @@ BAD_ITEMS = [
     ("no object", 7, "", "type"),
     ("null", None, "", "type"),
     ("a list", [1, 2], "", "type"),
-    # Kinds that this version takes politely and does nothing with.
-    ("beacons", {"type": "beacons", "recorded_at": at(), "sightings": [SIGHTING]}, "type", "unsupported_observation"),
-    ("os event", {"type": "transition", "recorded_at": at(), "geofence_id": "g", "event": "enter"}, "type",
-     "unsupported_observation"),
+    # Other sources.
+    ("an event nowhere", {"type": "transition", "recorded_at": at(), "geofence_id": "g", "event": "enter", "lat": 0.0,
+     "lon": 0.0}, "lat", "no_position"),
+    ("an event that is none", {"type": "transition", "recorded_at": at(), "geofence_id": "g", "event": "left"},
+     "event", "unknown_value"),
+    ("a scan that heard nothing", {"type": "beacons", "recorded_at": at(), "sightings": []}, "sightings", "length"),
     ("beacon out of range", {"type": "beacons", "recorded_at": at(), "sightings": [SIGHTING | {"major": 70_000}]},
      "sightings[0].major", "out_of_range"),
 ]  # fmt: skip

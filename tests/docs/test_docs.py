@@ -32,7 +32,18 @@ from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.served import Feed
 from geoservice.geofencing.uploads import checks, features
 from geoservice.telemetry.metrics import REGISTRY
-from geoservice.vocabulary import Fix, Ignored, MessageEvent, MessageState, Purpose, Role
+from geoservice.vocabulary import (
+    BeaconSightings,
+    EddystoneSighting,
+    Fix,
+    IBeaconSighting,
+    Ignored,
+    MessageEvent,
+    MessageState,
+    OsTransition,
+    Purpose,
+    Role,
+)
 from geoservice.workflows.products import ProductBody, StockBody, StockItem
 from geoservice.workflows.publishing import StoreBody
 
@@ -166,6 +177,10 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("connect-your-app.md", schemas.EventBody),
         ("connect-your-app.md", schemas.FeedbackBody),
         ("connect-your-app.md", Fix),
+        ("connect-your-app.md", BeaconSightings),
+        ("connect-your-app.md", IBeaconSighting),
+        ("connect-your-app.md", EddystoneSighting),
+        ("connect-your-app.md", OsTransition),
         ("upload-geofences.md", StoreBody),
         ("products.md", ProductBody),
         ("products.md", StockBody),

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from geoservice.geofencing.sensitive import BUFFERS_M
+from geoservice.geofencing.jurisdictions import BUFFERS_M
 from geoservice.geofencing.uploads.documents import Document
 from geoservice.geofencing.uploads.drafts import Draft, Findings, Ring
 from geoservice.geofencing.uploads.shapes import position_problem

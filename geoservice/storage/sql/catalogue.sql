@@ -10,6 +10,26 @@ select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, flo
 from geofences where geofence_id = any(:geofence_ids::text[]) or managed_by = :managed_by::text
 order by geofence_id;
 
+-- name: sensitive
+select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, jurisdiction, valid_from,
+       valid_until, metadata
+from geofences where kind = 'sensitive' and not (geofence_id = any(:but::text[]));
+
+-- name: end_visits_in
+-- L3. Who is in a place that is sensitive from now on is in no store because of it.
+update visits v
+set present = stays.present, ended_at = case when stays.present = '{}' then :at else v.ended_at end
+from (
+    select customer_id, visit_id, array(select p from unnest(present) as p
+                                        where split_part(p, ' ', 2) <> all(:geofence_ids::text[])) as present
+    from visits
+    where ended_at is null
+      and exists (select from unnest(present) as p where split_part(p, ' ', 2) = any(:geofence_ids::text[]))
+    order by customer_id, visit_id
+    for no key update
+) stays
+where v.customer_id = stays.customer_id and v.visit_id = stays.visit_id and v.ended_at is null;
+
 -- name: count
 select count(*) from geofences where :managed_by::text is null or managed_by = :managed_by::text;
 

@@ -1,7 +1,8 @@
 -- name: lock_devices
 -- L1. Take what is free; a device that somebody else holds joins the next batch. The lock is the consent check:
 -- a withdrawal holds the same row.
-select d.customer_id, d.device_id, d.location_allowed, d.newest_at, d.recent_keys, d.track, d.clock
+select d.customer_id, d.device_id, d.location_allowed, d.newest_at, d.newest_beacons_at, d.newest_os_at, d.recent_keys,
+       d.track, d.clock
 from unnest(:customer_ids::text[], :device_ids::text[]) as wanted (customer_id, device_id)
 join devices d on d.customer_id = wanted.customer_id and d.device_id = wanted.device_id
 order by d.customer_id, d.device_id
@@ -18,12 +19,14 @@ join devices d on d.customer_id = wanted.customer_id and d.device_id = wanted.de
 -- device, whatever the number of its pings. One statement, because it stands on the path of every ping.
 with saved as (
     update devices d
-    set newest_at = s.newest_at, recent_keys = s.recent_keys, track = s.track,
+    set newest_at = s.newest_at, newest_beacons_at = s.newest_beacons_at, newest_os_at = s.newest_os_at,
+        recent_keys = s.recent_keys, track = s.track,
         due_at = case when s.due_at is not null then least(d.due_at, s.due_at) end,
         clock = s.clock
-    from unnest(:customer_ids::text[], :device_ids::text[], :newest_ats::timestamptz[], :recent_keys::bytea[],
+    from unnest(:customer_ids::text[], :device_ids::text[], :newest_ats::timestamptz[],
+                :newest_beacons_ats::timestamptz[], :newest_os_ats::timestamptz[], :recent_keys::bytea[],
                 :tracks::bytea[], :due_ats::timestamptz[], :clocks::bytea[])
-        as s (customer_id, device_id, newest_at, recent_keys, track, due_at, clock)
+        as s (customer_id, device_id, newest_at, newest_beacons_at, newest_os_at, recent_keys, track, due_at, clock)
     where d.customer_id = s.customer_id and d.device_id = s.device_id
 )
 insert into ping_receipts (customer_id, device_id, from_at, through_at, keys, received_at)

@@ -73,7 +73,8 @@ returning name;
 -- L1. No fix is kept longer than this, even of a phone that fell silent.
 update devices set track = null
 where (customer_id, device_id) in (
-    select customer_id, device_id from devices where track is not null and newest_at < :before
+    select customer_id, device_id from devices where track is not null
+      and greatest(newest_at, newest_beacons_at, newest_os_at) < :before
     order by customer_id, device_id limit 1000 for no key update skip locked)
 returning customer_id;
 

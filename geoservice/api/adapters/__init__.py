@@ -1,0 +1,1 @@
+"""Other apps' payloads as observations: one pure mapping a client."""
