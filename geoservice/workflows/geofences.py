@@ -14,14 +14,13 @@ from typing import Any, Final, Literal
 
 import asyncpg
 import msgspec
-import numpy as np
 import shapely
 
 from geoservice.errors import Conflict, ErrorDetail, Invalid, NotFound
-from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.geofence import Geofence, to_feature
 from geoservice.geofencing.uploads.changes import Changes, diff
 from geoservice.geofencing.uploads.checks import ParsedGeofences, check
+from geoservice.geofencing.uploads.darkness import dark_stores
 from geoservice.geofencing.uploads.documents import Document
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
@@ -30,8 +29,6 @@ from geoservice.workflows.directory import Store, load_geofences, load_stores, t
 
 LISTED_IDS: Final = 1_000
 """So many ids a kind of change are named in a report; the counts are always complete."""
-LISTED_DARK: Final = 100
-"""So many stores that lie in the dark are named in a report."""
 SWEEPING: Final = 20
 """Removing more than half of all geofences, and more than this, must be confirmed."""
 
@@ -146,27 +143,12 @@ async def _dark_stores(
     uploaded = [fence for fence in fences if fence.kind is GeofenceKind.SENSITIVE]
     touched = {*changes.created, *changes.changed}
     concerned = set(stores) if any(f.geofence_id in touched for f in uploaded) else {f.store_id for f in fences}
-    asked = [store for store_id, store in sorted(stores.items()) if store_id in concerned]
+    asked = {key: (store.lon, store.lat) for key, store in sorted(stores.items()) if key in concerned}
     if not asked:
         return []
     but = [*changes.removed, *(fence.geofence_id for fence in fences)]
     kept = to_geofences(await _sql.sensitive.fetch(connection, but=but))
-    return await asyncio.to_thread(_warn_of_darkness, asked, [*kept, *uploaded])
-
-
-def _warn_of_darkness(stores: Sequence[Store], sensitive: Sequence[Geofence]) -> list[ErrorDetail]:
-    places = np.array([(store.lon, store.lat, 0.0) for store in stores])
-    dark = Catalogue.build(sensitive, 0).near_sensitive(*places.T)
-    message = "The store lies in the dark around a sensitive place: nobody who comes here is noticed."
-    warnings = [
-        ErrorDetail(f"stores.{store.store_id}", "store_in_the_dark", message, store.store_id)
-        for store, is_dark in zip(stores, dark, strict=True)
-        if is_dark
-    ]
-    if len(warnings) <= LISTED_DARK:
-        return warnings
-    more = f"{len(warnings) - LISTED_DARK} more stores lie in the dark."
-    return [*warnings[:LISTED_DARK], ErrorDetail("stores", "store_in_the_dark", more)]
+    return await asyncio.to_thread(dark_stores, asked, [*kept, *uploaded])
 
 
 async def _publish(
