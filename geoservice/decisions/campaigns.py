@@ -8,7 +8,7 @@ anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,12 +18,19 @@ from msgspec import Meta, Struct
 from geoservice.decisions.conditions import (
     BROWSE_EVENTS,
     PURCHASE_EVENTS,
+    Attribute,
+    Circumstance,
     Condition,
     Interest,
+    Leaf,
+    LoyaltyTier,
+    Visits,
+    circumstances,
     interests,
     parse_condition,
     positive_interests,
 )
+from geoservice.decisions.links import MAX_URL, is_deep_link, is_image_url
 from geoservice.decisions.schedule import AskAgain, Schedule, Send
 from geoservice.decisions.templates import Template, compile_template
 from geoservice.errors import ErrorDetail, Invalid
@@ -34,16 +41,12 @@ if TYPE_CHECKING:  # facts.py holds campaigns, so it cannot be imported here at 
 
 DAY_S: Final = 86_400
 HOUR: Final = timedelta(hours=1)
-MAX_TITLE, MAX_BODY, MAX_URL = 200, 1_000, 1_000  # characters
+MAX_TITLE, MAX_BODY = 200, 1_000  # characters
 
 _RESERVED_DATA_KEYS: Final = frozenset({"from", "message_type", "message_id"})
 """FCM refuses the first two and every key that starts with google or gcm; the last one is ours."""
 
-_BAD_SCHEMES: Final = frozenset(
-    {"about", "blob", "content", "data", "file", "http", "intent", "javascript", "vbscript"}
-)
-_SCHEME = re.compile(r"([a-z][a-z0-9+.\-]*):", re.IGNORECASE)
-_HTTPS_HOST = re.compile(r"https://[A-Za-z0-9.\-]+(:\d{1,5})?([/?#]|$)")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 
 
 class CampaignState(StrEnum):
@@ -73,6 +76,8 @@ class Use(StrEnum):
     BROWSE = "browse"
     PURCHASE = "purchase"
     LOYALTY = "loyalty"
+    VISITS = "visits"
+    PROFILE = "profile"
     BEACON = "beacon"
 
 
@@ -109,14 +114,26 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     after_s: Annotated[int, Meta(ge=0, le=DAY_S)] | None = None
 
 
+class Wording(Struct, frozen=True, forbid_unknown_fields=True):
+    """Title and body in another language."""
+
+    title: str
+    body: str
+
+
 class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the message says. Title, body, deep link and data values are templates."""
+    """What the message says. Title, body, deep link and data values are templates.
+
+    ``languages`` holds title and body in other languages, by tags such as ``de`` or ``fr-CH``; the most specific one
+    that fits the customer's locale is taken, else the wording above.
+    """
 
     title: str
     body: str
     deep_link: str | None = None
     image_url: str | None = None
     data: dict[str, str] = {}
+    languages: Annotated[dict[str, Wording], Meta(max_length=50)] = {}
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -184,6 +201,7 @@ class Texts(Struct, frozen=True, cache_hash=True):
     image_url: str | None
     data: tuple[tuple[str, Template], ...]
     variables: tuple[str, ...]
+    language: str | None = None
 
 
 class Campaign(Struct, frozen=True):
@@ -197,6 +215,8 @@ class Campaign(Struct, frozen=True):
     condition: Condition
     interests: tuple[Interest, ...]
     texts: Texts
+    other_texts: Mapping[str, Texts]
+    """By language tag in lower case."""
     unconditional: bool
     """Whether it is live for everybody, on every day, at any time, in any number."""
     live_since: datetime | None = None
@@ -218,6 +238,14 @@ class Campaign(Struct, frozen=True):
             and (not trigger.store_ids or geofence.store_id in trigger.store_ids)
             and (not trigger.tags or not set(trigger.tags).isdisjoint(geofence.tags))
         )
+
+    def texts_for(self, locale: str | None) -> Texts:
+        """What it says in the language of this locale: the most specific wording that there is."""
+        if locale is None or not self.other_texts:
+            return self.texts
+        parts = locale.replace("_", "-").lower().split("-")
+        tags = ("-".join(parts[:end]) for end in range(len(parts), 0, -1))
+        return next((self.other_texts[tag] for tag in tags if tag in self.other_texts), self.texts)
 
     def speaks_to(self, customer_id: str) -> bool:
         """Whether it decides about this customer at all: drafts about nobody, tests about their test customers."""
@@ -243,6 +271,12 @@ class Campaign(Struct, frozen=True):
         return 2 * DAY_S * max((interest.within_days for interest in self.interests), default=0)
 
     @property
+    def visit_window_s(self) -> int:
+        """How far back visits must be loaded."""
+        asked = (each.within_days for each in circumstances(self.condition) if isinstance(each, Visits))
+        return DAY_S * max(asked, default=0)
+
+    @property
     def slot_window_s(self) -> int:
         """How far back this campaign's own limits look (``limits.slot_window_s`` is for all)."""
         limits = self.spec.limits
@@ -262,11 +296,11 @@ def compile_campaign(
     campaign_id: str, version: int, spec: CampaignSpec, live_since: datetime | None = None
 ) -> Campaign:
     """Check the body and make it ready; raises Invalid with every problem that it has."""
-    condition, interest_paths, problems = parse_condition(spec.context)
+    condition, leaf_paths, problems = parse_condition(spec.context)
     readable = not problems
     problems += _text_problems(spec)
     problems += _trigger_problems(spec)
-    problems += _uses_problems(spec, interest_paths)
+    problems += _uses_problems(spec, leaf_paths)
     problems += _link_problems(spec.content)
     problems += _schedule_problems(spec)
     if spec.in_stock is not None and readable and not any(positive_interests(condition)):
@@ -304,7 +338,8 @@ def compile_campaign(
         ),
         condition=condition,
         interests=tuple(interests(condition)),
-        texts=_texts(spec.content, templates),
+        texts=_texts(spec.content, templates, None),
+        other_texts={tag.lower(): _texts(spec.content, templates, tag) for tag in spec.content.languages},
         unconditional=spec.state is CampaignState.LIVE
         and (spec.valid_from, spec.valid_until, spec.limits.hourly_ceiling) == (None, None, None)
         and not (spec.schedule.weekdays or spec.schedule.dates),
@@ -312,14 +347,20 @@ def compile_campaign(
     )
 
 
-def _texts(content: Content, templates: dict[str, Template]) -> Texts:
+def _texts(content: Content, templates: dict[str, Template], language: str | None) -> Texts:
+    wording = "content" if language is None else f"content.languages.{language}"
+    title, body = templates[f"{wording}.title"], templates[f"{wording}.body"]
+    deep_link = templates.get("content.deep_link")
+    data = tuple((key, templates[f"content.data.{key}"]) for key in content.data)
+    used = [title, body, *([deep_link] if deep_link else []), *(template for _, template in data)]
     return Texts(
-        title=templates["content.title"],
-        body=templates["content.body"],
-        deep_link=templates.get("content.deep_link"),
+        title=title,
+        body=body,
+        deep_link=deep_link,
         image_url=content.image_url,
-        data=tuple((key, templates[f"content.data.{key}"]) for key in content.data),
-        variables=tuple(sorted({name for template in templates.values() for name in template.variables})),
+        data=data,
+        variables=tuple(sorted({name for template in used for name in template.variables})),
+        language=language,
     )
 
 
@@ -330,6 +371,9 @@ def _sources(content: Content) -> Iterator[tuple[str, str]]:
         yield "content.deep_link", content.deep_link
     for key, value in content.data.items():
         yield f"content.data.{key}", value
+    for tag, wording in content.languages.items():
+        yield f"content.languages.{tag}.title", wording.title
+        yield f"content.languages.{tag}.body", wording.body
 
 
 def _text_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
@@ -339,6 +383,11 @@ def _text_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
         "content.title": (spec.content.title, MAX_TITLE),
         "content.body": (spec.content.body, MAX_BODY),
     }
+    for tag, wording in spec.content.languages.items():
+        if not _LANGUAGE.fullmatch(tag):
+            yield ErrorDetail(f"content.languages.{tag[:64]}", "language", "a language tag such as de or fr-CH")
+        texts[f"content.languages.{tag}.title"] = wording.title, MAX_TITLE
+        texts[f"content.languages.{tag}.body"] = wording.body, MAX_BODY
     for path, (text, longest) in texts.items():
         if not text.strip():
             yield ErrorDetail(path, "empty", "must not be empty")
@@ -366,16 +415,28 @@ def _schedule_problems(spec: CampaignSpec) -> Iterator[ErrorDetail]:
         yield ErrorDetail("schedule.ask_again", "no_wait", "nothing is asked again when nothing waits")
 
 
-def _uses_problems(spec: CampaignSpec, paths: list[tuple[str, Interest]]) -> Iterator[ErrorDetail]:
+def _uses_problems(spec: CampaignSpec, paths: list[tuple[str, Leaf]]) -> Iterator[ErrorDetail]:
     for i, use in enumerate(spec.uses):
         if use not in set(Use):
             yield ErrorDetail(f"uses[{i}]", "unknown", f"known uses: {', '.join(Use)}")
-    for path, interest in paths:
-        for i, event in enumerate(interest.events):
+    for path, leaf in paths:
+        if not isinstance(leaf, Interest):
+            use = _CIRCUMSTANCE_USE[type(leaf)]
+            if use not in spec.uses:
+                yield ErrorDetail(path, "undeclared_use", f"so uses must declare {use}")
+            continue
+        for i, event in enumerate(leaf.events):
             needed = _needed_use(event)
             if needed is not None and needed not in spec.uses:
                 rule = f"reads {event}, so uses must declare {needed}"
                 yield ErrorDetail(f"{path}.events[{i}]", "undeclared_use", rule)
+
+
+_CIRCUMSTANCE_USE: Final[dict[type[Circumstance], Use]] = {
+    Visits: Use.VISITS,
+    Attribute: Use.PROFILE,
+    LoyaltyTier: Use.LOYALTY,
+}
 
 
 def _needed_use(event: EventType) -> Use | None:
@@ -386,20 +447,14 @@ def _needed_use(event: EventType) -> Use | None:
 
 def _link_problems(content: Content) -> Iterator[ErrorDetail]:
     image, link = content.image_url, content.deep_link
-    if image is not None and (len(image) > MAX_URL or "{" in image or not _HTTPS_HOST.match(image)):
-        yield ErrorDetail("content.image_url", "url", f"an https address without templates, ≤ {MAX_URL} characters")
-    if link is not None and (len(link) > MAX_URL or not _is_deep_link(link)):
+    if image is not None and not is_image_url(image):
+        rule = f"an https address of a public host, without templates, ≤ {MAX_URL} characters"
+        yield ErrorDetail("content.image_url", "url", rule)
+    if link is not None and not is_deep_link(link):
         yield ErrorDetail("content.deep_link", "url", "https with a literal host, or the app's own scheme")
     for key in content.data:
         if not key or key in _RESERVED_DATA_KEYS or key.startswith(("google", "gcm")):
             yield ErrorDetail(f"content.data.{key}", "reserved", "this key is reserved by the push provider or by us")
-
-
-def _is_deep_link(link: str) -> bool:
-    scheme = _SCHEME.match(link)
-    if scheme is None or scheme[1].lower() in _BAD_SCHEMES:
-        return False
-    return scheme[1].lower() != "https" or _HTTPS_HOST.match(link) is not None
 
 
 def _unmet_variables(templates: dict[str, Template]) -> Iterator[ErrorDetail]:

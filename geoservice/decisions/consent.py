@@ -15,14 +15,14 @@ from geoservice.vocabulary import Channel, OsPermission, Purpose
 
 MIN_AGE_YEARS: Final = 16
 
-PERSONAL_USES: Final = frozenset({Use.BROWSE, Use.PURCHASE, Use.LOYALTY})
+PERSONAL_USES: Final = frozenset({Use.BROWSE, Use.PURCHASE, Use.LOYALTY, Use.VISITS, Use.PROFILE})
 """Uses that need consent for personalisation."""
 
 COMFORT_ALLOWS: Final[dict[int, frozenset[Use]]] = {
     # Only what I asked for: topics, loyalty and the place itself.
     1: frozenset({Use.LOYALTY, Use.BEACON}),
-    # Helpful: my browsing, too.
-    2: frozenset({Use.LOYALTY, Use.BEACON, Use.BROWSE}),
+    # Helpful: my browsing, too, how often I come, what the shop knows of me.
+    2: frozenset({Use.LOYALTY, Use.BEACON, Use.BROWSE, Use.VISITS, Use.PROFILE}),
     # Everything: also what I bought and what follows from it.
     3: frozenset(Use),
 }

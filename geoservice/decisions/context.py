@@ -18,7 +18,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from geoservice.decisions.conditions import AllOf, AnyOf, Condition, Interest, positive_interests
+from geoservice.decisions.circumstances import Circumstances
+from geoservice.decisions.conditions import AllOf, AnyOf, Condition, Interest, Not, positive_interests
 from geoservice.decisions.facts import ContextEvent, ProductFacts
 from geoservice.vocabulary import EventType
 
@@ -123,10 +124,12 @@ class Timeline:
         at: datetime,
         products: Mapping[str, ProductFacts] | None = None,
         declared: Mapping[str, datetime] | None = None,
+        circumstances: Circumstances | None = None,
     ) -> None:
         self._at = at
         self._products = products or {}
         self._declared = declared or {}
+        self._circumstances = circumstances
         self._looks: dict[Interest, _Look] = {}
         self._by_category: dict[str, list[ContextEvent]] = {}
         self._purchases: list[ContextEvent] = []
@@ -151,7 +154,11 @@ class Timeline:
     def _look(self, interest: Interest) -> _Look:
         look = self._looks.get(interest)
         if look is None:
-            look = self._looks[interest] = self._find(interest)
+            look = self._find(interest)
+            least = interest.provenance
+            if least is not None and look.match and look.match.provenance < Provenance[least.name]:
+                look = _NOTHING
+            self._looks[interest] = look
         return look
 
     def _find(self, interest: Interest) -> _Look:
@@ -206,7 +213,10 @@ class Timeline:
             return all(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
         if isinstance(condition, AnyOf):
             return any(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
-        return not self._holds(condition.part, purchases_count=purchases_count)
+        if isinstance(condition, Not):
+            return not self._holds(condition.part, purchases_count=purchases_count)
+        assert self._circumstances is not None  # noqa: S101  whoever has such conditions gives them
+        return self._circumstances.look(condition).holds
 
     def _matches(self, condition: Condition) -> tuple[Match, ...]:
         """What speaks for the message: interests found, outside of any ``not``, and not ended by a purchase.

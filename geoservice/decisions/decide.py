@@ -25,7 +25,8 @@ from geoservice.decisions.brakes import campaign_check
 from geoservice.decisions.campaigns import Audience, Campaign, InStock, Pace, TriggerOn
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.checks import Check, check
-from geoservice.decisions.conditions import Condition
+from geoservice.decisions.circumstances import Circumstances, Found
+from geoservice.decisions.conditions import Condition, circumstances
 from geoservice.decisions.consent import consent_check, preferences_check
 from geoservice.decisions.context import Evidence, Match, Timeline
 from geoservice.decisions.facts import Facts
@@ -111,6 +112,7 @@ class _Grounds(Struct, gc=False):
     context: Check
     already_served: Check
     rank: tuple[int, datetime]
+    circumstances: tuple[Found, ...]
 
 
 _LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -123,7 +125,10 @@ class _Moment:
         self.facts = facts
         self.at = at
         self.zone = ZoneInfo(facts.customer.timezone)
-        self.timeline = Timeline(facts.events, at, facts.shop.products, facts.preferences.interests)
+        self.circumstances = Circumstances(facts, at)
+        self.timeline = Timeline(
+            facts.events, at, facts.shop.products, facts.preferences.interests, self.circumstances
+        )
         self.usage = Usage(facts, self.zone, at)
         self.store = store_state(facts.store, at)
         self.quiet_hours = quiet_hours_check(facts, self.zone, at)
@@ -153,12 +158,14 @@ class _Moment:
         if found is None:
             evidence = self.timeline.evaluate(campaign.condition)
             match = evidence.strongest
+            around = tuple([self.circumstances.look(each) for each in circumstances(campaign.condition)])
             found = self._grounds[key] = _Grounds(
                 evidence,
                 sensitive_check(campaign, evidence),
-                context_check(evidence),
+                context_check(evidence, around),
                 already_served_check(campaign, evidence, self.facts, self.usage),
                 (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
+                around,
             )
         return found
 
@@ -247,7 +254,9 @@ def _check_message(moment: _Moment, campaign: Campaign, grounds: _Grounds, check
     if not grounds.evidence.holds:  # there is nothing to fill the template with, and one refusal says so
         checks.append(_NOT_RENDERED)
         return None
-    render, payload = render_check(campaign.texts, moment.values(grounds.evidence.strongest))
+    render, payload = render_check(
+        campaign.texts_for(moment.facts.customer.locale), moment.values(grounds.evidence.strongest)
+    )
     checks.append(render)
     return payload
 
@@ -255,10 +264,13 @@ def _check_message(moment: _Moment, campaign: Campaign, grounds: _Grounds, check
 _NOT_RENDERED: Final = check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})
 
 
-def context_check(evidence: Evidence) -> Check:
-    """Check 4: the campaign's condition holds; records on which events."""
+def context_check(evidence: Evidence, around: Sequence[Found]) -> Check:
+    """Check 4: the campaign's condition holds; records on which events and circumstances."""
     refusals = [] if evidence.holds else [Reason.CONTEXT_NOT_MET]
-    return check(Gate.CONTEXT, refusals, {"matched": [_record(match) for match in evidence.matches]})
+    used: dict[str, Any] = {"matched": [_record(match) for match in evidence.matches]}
+    if around:
+        used["circumstances"] = [each.record for each in around]
+    return check(Gate.CONTEXT, refusals, used)
 
 
 def _record(match: Match) -> dict[str, object]:
@@ -298,7 +310,8 @@ def _send(moment: _Moment, verdict: _Verdict) -> Decision:
     assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
     assert verdict.timing is not None  # noqa: S101
     campaign = verdict.campaign
-    why = explain(moment.facts, campaign, verdict.grounds.evidence, moment.zone, moment.at)
+    around = [found.words for found in verdict.grounds.circumstances]
+    why = explain(moment.facts, campaign, verdict.grounds.evidence, around, moment.zone, moment.at)
     chosen = check(Gate.CHOICE, [], {"winner": campaign.campaign_id})
     return _decision(
         campaign,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, time
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -73,6 +73,9 @@ class CustomerFacts(Struct, frozen=True):
     timezone: str
     """IANA zone in force: preferences, else customer, else device, else store."""
     customer_id: str = ""
+    loyalty_tier: str | None = None
+    attributes: Mapping[str, Any] = {}
+    """What the shop's own systems said of her, by name."""
     locale: str | None = None
     birth_year: int | None = None
     sizes: Mapping[str, str] = {}
@@ -139,6 +142,14 @@ class ContextEvent(Struct, frozen=True):
     variant: str | None = None
 
 
+class VisitFact(Struct, frozen=True, gc=False):
+    """One of her visits."""
+
+    visit_id: str
+    store_id: str | None
+    started_at: datetime
+
+
 class Slot(Struct, frozen=True):
     """A message of this customer that exists already, in any state. Its row is her cap slot.
 
@@ -183,6 +194,8 @@ class Facts(Struct, frozen=True):
     """For a message that waited: whether the device is still inside the geofence."""
     fast_at: datetime | None = None
     """When the device was last seen faster than walking or cycling allows (7 m/s)."""
+    visits: tuple[VisitFact, ...] = ()
+    """Of the longest window that any campaign here asks for, newest first, with the present one."""
     doings: tuple[datetime, ...] = ()
     """When she did anything in the app or the shop in the last weeks; only if a campaign asks for her usual hour."""
     sent_this_hour: Mapping[str, int] = {}

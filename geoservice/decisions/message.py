@@ -92,6 +92,8 @@ def _rendered(texts: Texts, read: tuple[str | int | None, ...]) -> tuple[Check, 
         return check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)}), None
     size_b = payload_size_b(payload)
     used: dict[str, object] = {"size_b": size_b, "limit_b": CONTENT_LIMIT_B}
+    if texts.language is not None:
+        used["language"] = texts.language
     refusals = [Reason.CONTENT_TOO_LONG] if size_b > CONTENT_LIMIT_B else []
     word = readable_by_anybody(payload.title, payload.body)
     if word is not None:

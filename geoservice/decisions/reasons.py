@@ -149,7 +149,7 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         Gate.CONSENT,
         "The campaign uses personal data and the customer has not allowed personalisation.",
         "You have not allowed us to use what you looked at or bought.",
-        "The uses `browse`, `purchase` and `loyalty` need consent for the purpose `personalisation`.",
+        "Every use but `beacon` needs consent for the purpose `personalisation`.",
     ),
     Reason.PRIVACY_SIGNAL: ReasonText(
         Gate.CONSENT,
@@ -192,7 +192,7 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         Gate.PREFERENCES,
         "The campaign uses more data than the customer's comfort level allows.",
         "You asked us to be less personal than this message would be.",
-        "Level 1 allows neither `browse` nor `purchase`, level 2 allows `browse`, level 3 allows both.",
+        "Level 1 allows `loyalty` and `beacon`; level 2 also `browse`, `visits`, `profile`; level 3 also `purchase`.",
     ),
     Reason.SENSITIVE_CATEGORY: ReasonText(
         Gate.SENSITIVE,

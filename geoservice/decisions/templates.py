@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from liquid import BoundTemplate, Environment, StrictDefaultUndefined
-from liquid.exceptions import LiquidError
+from liquid import BoundTemplate, Environment
+from liquid.exceptions import LiquidError, UndefinedError
 from liquid.static_analysis import TemplateAnalysis
+from liquid.undefined import FalsyStrictUndefined
 from msgspec import Struct
 
 from geoservice.errors import ErrorDetail
@@ -28,6 +29,11 @@ VARIABLES: Final[dict[str, str]] = {
     "interest.date": "the day of the newest matched event in her time zone, for example 15 November",
 }
 """Every variable that a template may use, with what it holds."""
+
+SAMPLES: Final[Mapping[str, str | int]] = {
+    name: 7 if name.endswith((".count", ".days_ago")) else "Harbour Street" for name in VARIABLES
+}
+"""A value for each, to try a template with."""
 
 TAGS: Final = frozenset({"if", "unless", "case"})
 FILTERS: Final = frozenset(
@@ -70,7 +76,13 @@ class _Dialect(Environment):
         self.filters = {name: each for name, each in self.filters.items() if name in FILTERS}
 
 
-_DIALECT: Final = _Dialect(undefined=StrictDefaultUndefined)
+class _Missing(FalsyStrictUndefined):
+    """A variable without a value: `if` takes it for false and `default` replaces it; written out, it is an error."""
+
+    force_liquid_default = True
+
+
+_DIALECT: Final = _Dialect(undefined=_Missing)
 
 
 class TemplateError(Exception):
@@ -97,7 +109,7 @@ def compile_template(source: str, path: str) -> tuple[Template, list[ErrorDetail
     except RecursionError:
         return Template(source), [ErrorDetail(path, "template_syntax", "nests too deep")]
     used = _variables(analysis)
-    problems = _unknown_names(analysis, used, path)
+    problems = _unknown_names(analysis, used, path) or _rendering_problems(source, used, path)
     return Template(source, tuple(sorted(used)), plain=False), problems
 
 
@@ -116,14 +128,20 @@ def _unknown_names(analysis: TemplateAnalysis, used: set[str], path: str) -> lis
 
 
 def render(template: Template, values: Mapping[str, str | int]) -> str:
-    """The text; raises TemplateError when a variable that it reads has no value here."""
+    """The text; raises TemplateError when it writes out a variable that has no value here."""
     if template.plain:
         return template.source
+    return _rendered(template.source, template.variables, tuple([values.get(name) for name in template.variables]))
+
+
+def _rendering_problems(source: str, used: set[str], path: str) -> list[ErrorDetail]:
+    """Write it once with every variable present, so that what can never be written is refused at once."""
+    names = tuple(sorted(used))
     try:
-        read = tuple([values[name] for name in template.variables])
-    except KeyError as missing:
-        raise TemplateError(f"{missing.args[0]} has no value here") from None
-    return _rendered(template.source, template.variables, read)
+        _rendered(source, names, tuple([SAMPLES[name] for name in names]))
+    except TemplateError as error:
+        return [ErrorDetail(path, "template_syntax", str(error))]
+    return []
 
 
 @lru_cache(maxsize=1_024)
@@ -132,13 +150,22 @@ def _parsed(source: str) -> BoundTemplate:
 
 
 @lru_cache(maxsize=8_192)
-def _rendered(source: str, names: tuple[str, ...], values: tuple[str | int, ...]) -> str:
+def _rendered(source: str, names: tuple[str, ...], values: tuple[str | int | None, ...]) -> str:
     """The same few store names, categories and day counts come again and again."""
     tree: dict[str, dict[str, str | int]] = {}
     for name, value in zip(names, values, strict=True):
-        thing, _, attribute = name.partition(".")
-        tree.setdefault(thing, {})[attribute] = value
+        if value is not None:
+            thing, _, attribute = name.partition(".")
+            tree.setdefault(thing, {})[attribute] = value
     try:
-        return _parsed(source).render(tree)
+        text = _parsed(source).render(tree)
+    except UndefinedError:
+        missing = [name for name, value in zip(names, values, strict=True) if value is None]
+        raise TemplateError(f"{' or '.join(missing)} has no value here") from None
     except LiquidError as error:
         raise TemplateError(str(error.args[0]) if error.args else "cannot be rendered") from error
+    except (ArithmeticError, ValueError, MemoryError, RecursionError) as error:
+        raise TemplateError(f"cannot be rendered: {type(error).__name__}") from error
+    if len(text) > MAX_RENDERED_B:
+        raise TemplateError(f"comes to more than {MAX_RENDERED_B} characters")
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -61,8 +62,13 @@ _ALLOWED: Final[dict[Purpose, str]] = {
 }
 
 
-def explain(facts: Facts, campaign: Campaign, evidence: Evidence, zone: ZoneInfo, at: datetime) -> Why:
-    """The explanation of a message that is about to be sent; days are the customer's local days."""
+def explain(
+    facts: Facts, campaign: Campaign, evidence: Evidence, around: Sequence[str], zone: ZoneInfo, at: datetime
+) -> Why:
+    """The explanation of a message that is about to be sent; days are the customer's local days.
+
+    ``around`` names in words what else the campaign's condition looked at.
+    """
     today = at.astimezone(zone).date()
     consents = [
         ConsentUsed(purpose, fact.since, fact.notice_version)
@@ -71,7 +77,7 @@ def explain(facts: Facts, campaign: Campaign, evidence: Evidence, zone: ZoneInfo
     ]
     return Why(
         summary=_summary(facts, evidence.strongest, consents, zone, today),
-        data_used=[*_events_used(evidence, zone, today), _place_used(facts, zone, today)],
+        data_used=[*_events_used(evidence, zone, today), *around, _place_used(facts, zone, today)],
         consents=consents,
         how_to_change=(
             f"In the app's settings you can switch off the topic “{in_words(campaign.spec.topic)}”, set "

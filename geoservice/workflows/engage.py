@@ -32,6 +32,7 @@ from geoservice.decisions.facts import (
     Preferences,
     ShopFacts,
     Slot,
+    VisitFact,
 )
 from geoservice.decisions.limits import slot_window_s
 from geoservice.decisions.schedule import HABIT_DAYS, Send
@@ -74,6 +75,7 @@ class _Known:
     consents: dict[Purpose, ConsentFact] = field(default_factory=dict)
     events: list[ContextEvent] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
+    visits: list[VisitFact] = field(default_factory=list)
     doings: list[datetime] = field(default_factory=list)
     shops: dict[str | None, ShopFacts] = field(default_factory=dict)
     """By store."""
@@ -352,6 +354,8 @@ def _facts(
             timezone=next((zone for zone in zones if zone), "UTC"),
             locale=known.row["locale"] or row["device_locale"],
             birth_year=known.row["birth_year"],
+            loyalty_tier=known.row["loyalty_tier"],
+            attributes=known.row["attributes"],
             sizes=_sizes(known.row["attributes"]),
             os_permission=OsPermission(row["os_location_permission"]),
             push_reachable=bool(row["push_reachable"]),
@@ -364,6 +368,7 @@ def _facts(
         retailer=snapshot.retailer,
         shop=known.shops.get(fence.store_id, ShopFacts()),
         fast_at=row["fast_at"],
+        visits=tuple(known.visits),
         doings=tuple(known.doings),
     )
 
@@ -433,6 +438,10 @@ async def _load(
         values = dict(row)
         customer_id = values.pop("customer_id")
         known[customer_id].slots.append(Slot(**{**values, "state": MessageState(values["state"])}))
+    if visit_window_s := max(campaign.visit_window_s for campaign in campaigns):
+        since = at - timedelta(seconds=visit_window_s)
+        for row in await _sql.recent_visits.fetch(connection, customer_ids=ids, since=since):
+            known[row["customer_id"]].visits.append(VisitFact(row["visit_id"], row["store_id"], row["started_at"]))
     if any(campaign.pace.send is Send.LATER_TODAY for campaign in campaigns):
         since = at - timedelta(days=HABIT_DAYS)
         for row in await _sql.doings.fetch(connection, customer_ids=ids, since=since, at=at, limit=DOINGS_MAX):

@@ -1,6 +1,6 @@
 -- name: lock_customers
 -- L2. A customer that somebody else holds is skipped: her transitions stay undecided and a worker takes them up.
-select customer_id, timezone, locale, birth_year, attributes
+select customer_id, timezone, locale, birth_year, loyalty_tier, attributes
 from customers
 where customer_id = any(:customer_ids::text[])
 order by customer_id
@@ -156,6 +156,12 @@ returning campaign_id;
 
 -- name: forget_hours
 delete from campaign_hours where hour < :before;
+
+-- name: recent_visits
+-- Her visits of the longest window that a campaign asks for.
+select customer_id, visit_id, store_id, started_at from visits
+where customer_id = any(:customer_ids::text[]) and started_at > :since
+order by customer_id, started_at desc;
 
 -- name: doings
 -- When she did anything lately; the newest, and only the instants.
