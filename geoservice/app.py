@@ -146,6 +146,7 @@ class App:
             5, "wake_devices", lambda: waking.wake_devices(database, directory, self.clock, ingest.left_undecided)
         )
         timers.every(600, "forget_locations", lambda: upkeep.forget_locations(database, self.clock))
+        timers.every(60, "brake_campaigns", lambda: upkeep.brake_campaigns(database, self.clock))
         timers.every(3600, "forget_hours", lambda: upkeep.forget_hours(database, self.clock))
         timers.every(
             retention.TICK_S,

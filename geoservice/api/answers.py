@@ -600,6 +600,7 @@ class DecisionAnswer(Struct, omit_defaults=True):
     checks: list[CheckAnswer]
     at: datetime
     sentence: str | None = None
+    customer_sentence: str | None = None
     customer_id: str | None = None
     store_id: str | None = None
     visit_id: str | None = None

@@ -118,7 +118,8 @@ def write_decision(row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, 
     if hidden:
         body["checks"] = [{**check, "facts": {}} for check in body["checks"]]
     reason = body.get("reason")
-    words = {"sentence": REASONS[Reason(reason)].ops} if reason in set(Reason) else {}
+    text = REASONS[Reason(reason)] if reason in set(Reason) else None
+    words = {"sentence": text.ops, "customer_sentence": text.customer} if text else {}
     return {"id": body.pop("decision_id"), **body, "reason": reason, **words}
 
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from geoservice.api.problems import detail_of
 from geoservice.api.routing import decode, refuse_no_json
 from geoservice.decisions.decide import Outcome
+from geoservice.decisions.reasons import Reason
 from geoservice.errors import ErrorDetail, TooLarge
 from geoservice.vocabulary import (
     Category,
@@ -239,6 +240,14 @@ class DecisionsQuery(Lookup, frozen=True, forbid_unknown_fields=True):
 
     campaign_id: Id | None = None
     outcome: Outcome | None = None
+    reason: Reason | None = None
+    store: Id | None = None
+    until: Instant | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.until is not None:
+            in_utc(self.until)
 
 
 class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):

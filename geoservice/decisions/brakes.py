@@ -12,6 +12,15 @@ from geoservice.decisions.facts import Facts
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.timing import Timing
 
+ENOUGH_DELIVERED: Final = 200
+TOO_MANY: Final = 0.02
+"""From this share of complaints, "creepy" or "stop", of at least so many delivered a campaign pauses itself."""
+
+
+def annoys(delivered: int, complaints: int) -> bool:
+    """Whether a campaign has to pause itself."""
+    return delivered >= ENOUGH_DELIVERED and complaints >= TOO_MANY * delivered
+
 
 def campaign_check(campaign: Campaign, facts: Facts, when: Timing, zone: ZoneInfo, at: datetime) -> Check:
     """The campaign is live, valid from the trigger until it speaks, allowed on that day, and under its ceiling."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from geoservice.decisions.reasons import REASONS, Reason
+from geoservice.decisions.reasons import REASONS, Reason, ReasonText
 
 
 def print_decision(console: Console, row: Mapping[str, Any]) -> None:
@@ -22,14 +23,18 @@ def print_decision(console: Console, row: Mapping[str, Any]) -> None:
     )
     console.print(f"  at {row['geofence_id']}" + (f", store {row['store_id']}" if row["store_id"] else ""))
     if row["reason"]:
-        console.print(f"  [bold]{row['reason']}[/]: {_sentence(row['reason'])}", soft_wrap=True)
+        text = _text(row["reason"])
+        console.print(f"  [bold]{row['reason']}[/]: {text.ops if text else _UNKNOWN}", soft_wrap=True)
+        if text:
+            console.print(f"  [dim]to the customer:[/] {text.customer}", soft_wrap=True)
     console.print()
     for check in row["checks"]:
         console.print(check_line(check), soft_wrap=True)
     if row["payload"]:
         console.print()
-        console.print(f"  [bold]{row['payload']['title']}[/]\n  {row['payload']['body']}", soft_wrap=True)
-        console.print(f"  [dim]why:[/] {row['why']['summary']}", soft_wrap=True)
+        title, body = escape(row["payload"]["title"]), escape(row["payload"]["body"])
+        console.print(f"  [bold]{title}[/]\n  {body}", soft_wrap=True)
+        console.print(f"  [dim]why:[/] {escape(row['why']['summary'])}", soft_wrap=True)
         console.print(f"  [dim]message[/] {row['message_id']} [dim]is[/] {row['message_state']}")
 
 
@@ -86,15 +91,39 @@ def print_message(console: Console, row: Mapping[str, Any], steps: Iterable[Step
 
 
 def check_line(check: Mapping[str, Any]) -> str:
-    """Write one check: passed or not, the gate, the reason, the facts used."""
+    """Write one check: passed or not, the gate, the reason, the facts used in words."""
     mark = "[green]✓[/]" if check["passed"] else "[red]✗[/]"
     reason = "" if check["passed"] else f" [bold]{check['reason']}[/]"
-    facts = ", ".join(f"{key}={value}" for key, value in check["facts"].items() if value not in (None, [], {}))
-    return f"  {mark} {check['gate']:<15}{reason} [dim]{facts}[/]"
+    facts = " · ".join(f"{_word(key)} {_value(value)}" for key, value in check["facts"].items() if _says(value))
+    return f"  {mark} {check['gate']:<15}{reason} [dim]{escape(facts)}[/]"
 
 
-def _sentence(code: str) -> str:
-    try:
-        return REASONS[Reason(code)].ops
-    except ValueError:
-        return "a reason of another version of this service"
+def _says(value: object) -> bool:
+    return value is not None and value is not False and value not in ([], {}, "")
+
+
+def _word(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _value(value: object) -> str:
+    """A fact as one would say it: instants to the minute, lists and records without brackets."""
+    if value is True:
+        return "yes"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_word(key)} {_value(each)}" for key, each in value.items() if _says(each))
+    if isinstance(value, list):
+        return "; ".join(map(_value, value))
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, str) and _INSTANT.match(value):
+        return f"{value[:10]} {value[11:16]}"
+    return str(value)
+
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:")
+_UNKNOWN = "a reason of another version of this service"
+
+
+def _text(code: str) -> ReasonText | None:
+    return REASONS[Reason(code)] if code in set(Reason) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 from opening_hours import OpeningHours
 
+from geoservice.decisions.brakes import annoys
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState, compile_campaign
 from geoservice.decisions.wall_clock import local_midnight_after
 from geoservice.errors import ErrorDetail, Invalid, NotFound
@@ -175,6 +176,21 @@ async def set_campaign_state(
         return row
 
     return _campaign(await database.run(work))
+
+
+COMPLAINTS_LATELY: Final = timedelta(hours=1)
+"""Campaigns that nobody complained about for so long are not looked at: their share can only have fallen."""
+
+
+async def pause_annoying(database: Database, at: datetime) -> list[str]:
+    """Pause every live campaign that too many people called creepy or wanted to stop; its ids."""
+    async with database.connection() as connection:
+        rows = await _sql.complaints.fetch(connection, since=at - COMPLAINTS_LATELY)
+    annoying = [row for row in rows if annoys(row["delivered"], row["complaints"])]
+    for row in annoying:
+        because = f"{row['complaints']} of {row['delivered']} delivered were called creepy or led to a stop"
+        await set_campaign_state(database, row["campaign_id"], CampaignState.PAUSED, at, because=because)
+    return [row["campaign_id"] for row in annoying]
 
 
 def _campaign(row: Mapping[str, Any]) -> dict[str, Any]:

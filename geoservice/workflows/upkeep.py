@@ -15,6 +15,7 @@ from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.engage import engage
+from geoservice.workflows.publishing import pause_annoying
 
 FORGET_FIX_AFTER: Final = timedelta(hours=24)
 """No fix, presence or ping receipt is kept longer, even of a phone that fell silent."""
@@ -58,6 +59,12 @@ async def forget_hours(database: Database, clock: Clock) -> None:
     """Erase what campaigns with a ceiling had in hours that are over."""
     async with database.connection() as connection:
         await _engage.forget_hours.run(connection, before=clock.now() - timedelta(days=2))
+
+
+async def brake_campaigns(database: Database, clock: Clock) -> None:
+    """Pause campaigns that annoy, and tell the engineer's log."""
+    for campaign_id in await pause_annoying(database, clock.now()):
+        _log.warning("campaign_paused_itself", campaign_id=campaign_id)
 
 
 async def decide_postponed(database: Database, directory: Directory, clock: Clock) -> bool:

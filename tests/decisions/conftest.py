@@ -64,6 +64,10 @@ class Builder:
         """The shoe campaign, compiled."""
         return compile_campaign(campaign_id, version, self.spec(**changes))
 
+    def compiled(self, campaign_id: str, body: dict[str, Any]) -> Campaign:
+        """Any body, compiled."""
+        return compile_campaign(campaign_id, 1, msgspec.convert(body, CampaignSpec))
+
     def transition(self, **changes: Any) -> Transition:
         """She comes near the store, just now."""
         default = {"kind": TransitionKind.ENTER, "geofence_id": "f1", "at": self.at, "confidence": 0.95}

@@ -18,6 +18,9 @@ def nested(depth):
     return condition
 
 
+TEXT = {"content": {"title": "Hello", "body": "We are open."}}
+UNDECLARED, BAD_NAME = "undeclared_use", "template_variable"
+
 BAD = [
     # An empty title, or one of blanks, says nothing.
     ({"content": {"title": " "}}, "content.title", "empty"),
@@ -43,6 +46,27 @@ BAD = [
     ({"content": {"deep_link": "/relative"}}, "content.deep_link", "url"),
     ({"content": {"image_url": "http://cdn.example/x.png"}}, "content.image_url", "url"),
     ({"content": {"image_url": "shop://x"}}, "content.image_url", "url"),
+    # Pictures in inner networks: phones would knock there.
+    ({"content": {"image_url": "https://10.0.0.7/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://[::1]/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://169.254.169.254/latest"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://localhost/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://images.internal/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://intranet/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://2130706433/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://0x7f.1/x.png"}}, "content.image_url", "url"),
+    ({"content": {"image_url": "https://user@shop.example/x.png"}}, "content.image_url", "url"),
+    # Other languages are checked like the first one.
+    ({"content": {"languages": {"german": {"title": "Hallo", "body": "x"}}}}, "content.languages.german", "language"),
+    ({"content": {"languages": {"de": {"title": " ", "body": "x"}}}}, "content.languages.de.title", "empty"),
+    ({"content": {"languages": {"de": {"title": "{{ x }}", "body": "x"}}}}, "content.languages.de.title", BAD_NAME),
+    # Texts that multiply themselves, loop, or could never be written.
+    ({"content": {"body": "{% for i in (1..9999999) %}x{% endfor %}"}}, "content.body", "template_syntax"),
+    ({"content": {"body": "{{ 'x' | times: 99999999 }}"}}, "content.body", "template_filter"),
+    ({"content": {"body": "{{ 'a,b' | split: ',' | join: 'x' }}"}}, "content.body", "template_filter"),
+    ({"content": {"body": "{% capture x %}y{% endcapture %}"}}, "content.body", "template_syntax"),
+    ({"content": {"body": "{% if 1 %}" * 9 + "x" + "{% endif %}" * 9}}, "content.body", "template_syntax"),
+    ({"content": {"body": "{{ store.name | truncate: 'many' }}"}}, "content.body", "template_syntax"),
     ({"content": {"data": {"message_id": "x"}}}, "content.data.message_id", "reserved"),
     ({"content": {"data": {"google.x": "x"}}}, "content.data.google.x", "reserved"),
     # Data is declared before it is used.
@@ -53,6 +77,21 @@ BAD = [
         "undeclared_use",
     ),
     ({"uses": ["browse", "telepathy"]}, "uses[1]", "unknown"),
+    # How often she comes, what the shop knows and her tier are data, too.
+    ({"context": {"visits": {"min_count": 2}}, **TEXT}, "context.visits", "undeclared_use"),
+    ({"context": {"all": [{"attribute": {"name": "a", "equals": 1}}]}, **TEXT}, "context.all[0].attribute", UNDECLARED),
+    ({"context": {"not": {"loyalty_tier": ["gold"]}}, **TEXT}, "context.not.loyalty_tier", "undeclared_use"),
+    # A condition that says nothing, or that nothing can meet.
+    ({"context": {"visits": {}}, "uses": ["visits"], **TEXT}, "context.visits", "empty"),
+    (
+        {"context": {"visits": {"min_count": 3, "max_count": 2}}, "uses": ["visits"], **TEXT},
+        "context.visits.max_count",
+        "order",
+    ),
+    ({"context": {"attribute": {"name": "a"}}, "uses": ["profile"], **TEXT}, "context.attribute", "empty"),
+    ({"context": {"loyalty_tier": []}, "uses": ["loyalty"], **TEXT}, "context.loyalty_tier", "invalid"),
+    ({"context": {"loyalty_tier": ["gold", 3]}, "uses": ["loyalty"], **TEXT}, "context.loyalty_tier[1]", "invalid"),
+    ({"context": {"interest": {**SHOES, "provenance": "sure"}}}, "context.interest.provenance", "invalid"),
     # Conditions: the place of the mistake is named, however deep.
     (
         {"context": {"all": [{"interest": SHOES}, {"interest": {**SHOES, "within_days": 0}}]}},

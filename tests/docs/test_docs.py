@@ -27,7 +27,7 @@ from docs_tables import (
 from geoservice.api import schemas
 from geoservice.app import all_routes
 from geoservice.config import PREFIX, SETTINGS
-from geoservice.decisions import campaigns, conditions
+from geoservice.decisions import campaigns, conditions, schedule
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.served import Feed
 from geoservice.geofencing.uploads import checks, features
@@ -170,7 +170,11 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("first-campaign.md", campaigns.Trigger),
         ("first-campaign.md", campaigns.Content),
         ("first-campaign.md", campaigns.Limits),
+        ("first-campaign.md", campaigns.Wording),
+        ("first-campaign.md", schedule.Schedule),
         ("first-campaign.md", conditions.Interest),
+        ("first-campaign.md", conditions.Visits),
+        ("first-campaign.md", conditions.Attribute),
         ("connect-your-app.md", schemas.DeviceBody),
         ("connect-your-app.md", schemas.ConsentBody),
         ("connect-your-app.md", schemas.PreferencesBody),
@@ -207,6 +211,10 @@ def test_every_field_is_explained(page: str, kind: type) -> None:
         ("first-campaign.md", campaigns.Ambiguous),
         ("first-campaign.md", campaigns.InStock),
         ("products.md", Feed),
+        ("first-campaign.md", schedule.Send),
+        ("first-campaign.md", schedule.Weekday),
+        ("first-campaign.md", schedule.AskAgain),
+        ("first-campaign.md", conditions.Surely),
         ("connect-your-app.md", Purpose),
         ("connect-your-app.md", [f"ignored `{reason}" for reason in Ignored]),
         ("settings.md", Role),
@@ -249,6 +257,14 @@ def test_every_code_of_an_upload_is_explained() -> None:
     patterns = {code for code in raised if "*" in code}
     assert raised - patterns <= listed
     assert all(any(fnmatch(code, pattern) for pattern in patterns) for code in listed - raised)
+
+
+def test_every_campaign_on_the_page_can_be_uploaded() -> None:
+    """Whoever copies an example of a campaign has one that the service takes."""
+    examples = re.findall(r"<!-- campaign -->\n```json\n(.*?)```", text_of("first-campaign.md"), re.DOTALL)
+    assert len(examples) >= 2
+    for example in examples:
+        campaigns.compile_campaign("example", 1, msgspec.json.decode(example, type=campaigns.CampaignSpec))
 
 
 def test_numbers_of_limits_are_those_of_the_code() -> None:

@@ -44,6 +44,24 @@ where campaign_id = :campaign_id and version < :before::bigint
 order by version desc
 limit :limit;
 
+-- name: complaints
+-- Of the live campaigns that somebody complained about lately: what was taken for delivery since they went live, and of
+-- how many of those somebody said "creepy" or "stop".
+with accused as (
+    select distinct m.campaign_id from message_events e
+    join messages m using (customer_id, message_id)
+    where e.event in ('creepy', 'stop') and e.at > :since
+)
+select c.campaign_id, count(*) as delivered, count(*) filter (where exists (
+           select from message_events e
+           where e.customer_id = m.customer_id and e.message_id = m.message_id and e.event in ('creepy', 'stop')))
+       as complaints
+from accused
+join campaigns c on c.campaign_id = accused.campaign_id and c.state = 'live'
+join messages m on m.campaign_id = c.campaign_id and m.state = 'accepted' and m.accepted_at >= c.live_since
+group by c.campaign_id
+order by c.campaign_id;
+
 -- name: set_campaign_state
 update campaigns
 set state = :state::text, body = jsonb_set(body, '{state}', to_jsonb(:state::text)), version = version + 1,

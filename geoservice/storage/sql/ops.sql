@@ -16,7 +16,10 @@ from decisions
 where (:customer_id::text is null or customer_id = :customer_id)
   and (:campaign_id::text is null or campaign_id = :campaign_id)
   and (:outcome::text is null or outcome = :outcome)
+  and (:reason::text is null or reason = :reason)
+  and (:store::text is null or store_id = :store)
   and (:since::timestamptz is null or at >= :since)
+  and (:until::timestamptz is null or at < :until)
   and seq > :after
 order by seq
 limit :limit;

@@ -1,0 +1,11 @@
+"""Indexes for the campaigns that pause themselves."""
+
+from geoservice.storage.migrations import run_sql
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """See the .sql file beside this one."""
+    run_sql("0010_complaints.sql")

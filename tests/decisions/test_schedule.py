@@ -1,0 +1,259 @@
+"""When a message comes: waits, later today, days later; across midnight, zones and changes of the clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoservice.decisions.campaigns import TriggerOn
+from geoservice.decisions.decide import Outcome, decide
+from geoservice.decisions.facts import CustomerFacts, GeofenceFacts, QuietHours, RetailerDefaults, StoreFacts
+from geoservice.decisions.listening import Listeners
+from geoservice.decisions.reasons import Gate, Reason
+from geoservice.decisions.schedule import ENOUGH_DOINGS, days_later, later_today
+from geoservice.decisions.wall_clock import first_showing, local_midnight_after, showings
+from geoservice.vocabulary import GeofenceKind, TransitionKind
+
+ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Cairo"]
+MIN = timedelta(minutes=1)
+
+
+def at(text):
+    return datetime.fromisoformat(text)
+
+
+DAYS_LATER = [
+    # A week later at the same time, also when the clocks went back or forward meanwhile.
+    ("Europe/Berlin", "2025-10-20T18:30:00+02:00", 7, "2025-10-27T18:30:00+01:00"),
+    ("Europe/Berlin", "2025-03-24T18:30:00+01:00", 7, "2025-03-31T18:30:00+02:00"),
+    # A time that the clock skips that day moves to the next one that it shows.
+    ("Europe/Berlin", "2025-03-29T02:30:00+01:00", 1, "2025-03-30T03:00:00+02:00"),
+    # A time that the clock shows twice that day is the first of the two.
+    ("Europe/Berlin", "2025-10-25T02:30:00+02:00", 1, "2025-10-26T02:30:00+02:00"),
+    # Half-hour zones; Lord Howe's clock changes by half an hour.
+    ("Asia/Kolkata", "2025-11-22T19:15:00+05:30", 3, "2025-11-25T19:15:00+05:30"),
+    ("Australia/Lord_Howe", "2025-04-05T18:00:00+11:00", 1, "2025-04-06T18:00:00+10:30"),
+]
+
+
+@pytest.mark.parametrize(("zone", "start", "days", "due"), DAYS_LATER)
+def test_days_later_is_the_same_time_on_her_clock(zone, start, days, due):
+    """So many calendar days later her clock shows the same time, whatever happened to it."""
+    assert days_later(at(start), days, ZoneInfo(zone)) == at(due)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(ZONES),
+    st.dates(date(2024, 1, 1), date(2026, 12, 31)),
+    st.times().map(lambda t: t.replace(microsecond=0, second=0, tzinfo=None)),
+)
+def test_every_local_time_has_an_instant(zone_name, day, local):
+    """The first showing is when the clock shows the time, or the end of the gap that skips it; never another day."""
+    zone = ZoneInfo(zone_name)
+    instant = first_showing(local, day, zone)
+    shown = instant.astimezone(zone)
+    if showings(local, day, zone):
+        assert (shown.date(), shown.time()) == (day, local)
+    else:
+        before = (instant - timedelta(seconds=1)).astimezone(zone)
+        assert (before.date(), before.time()) < (day, local) < (shown.date(), shown.time())
+
+
+MIDNIGHTS = [
+    ("Europe/Berlin", "2025-11-22T14:00:00+01:00", "2025-11-23T00:00:00+01:00"),
+    # On the day itself, midnight is the next one.
+    ("Europe/Berlin", "2025-11-22T00:00:00+01:00", "2025-11-23T00:00:00+01:00"),
+    # Cairo's clock jumps from midnight to one: the day ends where the new one begins.
+    ("Africa/Cairo", "2025-04-24T20:00:00+02:00", "2025-04-25T01:00:00+03:00"),
+]
+
+
+@pytest.mark.parametrize(("zone", "now", "end"), MIDNIGHTS)
+def test_a_day_ends_at_its_own_midnight(zone, now, end):
+    """The end of the local day, also where its midnight does not exist."""
+    assert local_midnight_after(ZoneInfo(zone), at(now)) == at(end)
+
+
+NOON = at("2025-11-22T12:20:00+01:00")
+
+
+def doings(*hours):
+    return [NOON.replace(hour=hour) - timedelta(days=day + 1) for day, hour in enumerate(hours)]
+
+
+LATER = [
+    # Mostly at eight in the evening.
+    (doings(20, 20, 20, 16, 16), 20),
+    # Mornings are over for today: of what is left, the usual hour.
+    (doings(9, 9, 9, 9, 17, 17, 19, 19, 19), 19),
+    # Of equals the first.
+    (doings(15, 15, 15, 21, 21, 21), 15),
+    # Too little is known.
+    (doings(*[22] * (ENOUGH_DOINGS - 1)), 18),
+    ([], 18),
+]
+
+
+@pytest.mark.parametrize(("known", "hour"), LATER)
+def test_later_today_is_her_usual_hour(known, hour):
+    """The hour of the day, among those left, at which she does most; six in the evening while that is unknown."""
+    due = later_today(NOON, known, ZoneInfo("Europe/Berlin"))
+    assert due.astimezone(ZoneInfo("Europe/Berlin")) == NOON.replace(hour=hour, minute=0)
+
+
+def test_later_today_is_never_tomorrow():
+    """When her day has no hour left, there is no later today."""
+    zone = ZoneInfo("Europe/Berlin")
+    assert later_today(NOON.replace(hour=23, minute=30), doings(*[23] * 9), zone) is None
+    assert later_today(NOON.replace(hour=18, minute=0), [], zone) is None
+
+
+def one(build, when, **changes):
+    facts = {name: changes.pop(name) for name in list(changes) if name in FACTS}
+    return decide(build.facts(campaigns=(build.campaign(**changes),), **facts), when)[0]
+
+
+FACTS = {
+    "geofence",
+    "transition",
+    "waited",
+    "customer",
+    "store",
+    "still_there",
+    "retailer",
+    "slots",
+    "doings",
+    "fast_at",
+}
+STORE_FENCE = GeofenceFacts("f1", "Harbour Street", GeofenceKind.STORE, (), "s1", 300)
+
+
+def test_a_shopper_on_a_mission_is_left_alone(build):
+    """Entering a store waits for three minutes inside; a campaign may say otherwise, and other places do not wait."""
+    inside = {"geofence": STORE_FENCE}
+    assert one(build, build.at, trigger={"geofence_kind": "store"}, **inside).until == build.at + 3 * MIN
+    at_once = one(build, build.at, trigger={"geofence_kind": "store", "after_s": 0}, **inside)
+    assert at_once.outcome is Outcome.SEND
+    assert one(build, build.at).outcome is Outcome.SEND
+
+
+def test_a_dwell_takes_as_long_as_the_campaign_says(build):
+    """The geofence proves five minutes: a campaign for ten waits for the other five, one for five or less does not."""
+    stayed = {"geofence": STORE_FENCE, "transition": build.transition(kind=TransitionKind.DWELL)}
+    dwell = {"on": "dwell", "geofence_kind": "store"}
+    assert one(build, build.at, trigger={**dwell, "after_s": 600}, **stayed).until == build.at + 5 * MIN
+    assert one(build, build.at, trigger={**dwell, "after_s": 300}, **stayed).outcome is Outcome.SEND
+    assert one(build, build.at, trigger=dwell, **stayed).outcome is Outcome.SEND
+
+
+def test_what_waits_is_asked_again_but_for_what_held(build):
+    """A week later the store may be closed and she may drive; quiet hours and limits count then, and only then."""
+    later = {"schedule": {"send": "days_later", "days": 7}}
+    closed = StoreFacts("s1", "Harbour Street", "Europe/Berlin", "Mo-Fr 08:00-09:00")
+    quiet = RetailerDefaults(quiet_hours=QuietHours(time(13), time(15)))
+    # At the trigger: the store counts, quiet hours and limits do not yet.
+    assert one(build, build.at, store=closed, **later).reason is Reason.STORE_CLOSED
+    capped = (build.slot(timedelta(hours=3)), build.slot(timedelta(hours=4)))
+    deferred = one(build, build.at, retailer=quiet, slots=capped, **later)
+    assert (deferred.outcome, deferred.reason) == (Outcome.DEFER, Reason.WAITING_FOR_DELAY)
+    assert {check.gate for check in deferred.checks}.isdisjoint({Gate.QUIET_HOURS, Gate.LIMITS, Gate.RENDER})
+    # When it is due it is the other way round.
+    trigger = build.transition(at=build.at - timedelta(days=7))
+    due = {"transition": trigger, "waited": {"shoes": build.at}, "still_there": False, "fast_at": build.at}
+    assert one(build, build.at, store=closed, **due, **later).outcome is Outcome.SEND
+    assert one(build, build.at, retailer=quiet, **due, **later).reason is Reason.QUIET_HOURS_RETAILER
+    assert one(build, build.at, slots=capped, **due, **later).reason is Reason.DAILY_CAP
+    # Unless the campaign asks.
+    asking = {"schedule": {**later["schedule"], "ask_again": ["store", "moment"]}}
+    assert one(build, build.at, store=closed, **due, **asking).reason is Reason.STORE_CLOSED
+    assert one(build, build.at, **due, **asking).reason is Reason.DRIVING
+
+
+def test_a_muted_store_is_silent_also_for_what_waited(build):
+    """A mute is asked at the trigger and again when the message is due."""
+    muted = StoreFacts("s1", "Harbour Street", "Europe/Berlin", None, build.at + MIN)
+    assert one(build, build.at, store=muted).reason is Reason.STORE_MUTED
+    due = {"transition": build.transition(at=build.at - 5 * MIN), "waited": {"shoes": build.at}}
+    assert one(build, build.at, store=muted, trigger={"after_s": 300}, **due).reason is Reason.STORE_MUTED
+
+
+def test_a_message_that_would_come_after_the_offer_is_not_even_deferred(build):
+    """What is due after the campaign's end, or on a day on which it is silent, is refused at once."""
+    week = {"send": "days_later", "days": 7}
+    assert one(build, build.at, schedule=week, valid_until="2025-11-29T13:00:00Z").reason is (
+        Reason.CAMPAIGN_NOT_VALID_NOW
+    )
+    assert one(build, build.at, schedule=week, valid_until="2025-11-29T13:00:01Z").outcome is Outcome.DEFER
+    assert one(build, build.at, schedule={**week, "weekdays": ["fri"]}).reason is Reason.NOT_ON_THIS_DAY
+    assert one(build, build.at, schedule={**week, "weekdays": ["sat"]}).outcome is Outcome.DEFER
+
+
+def test_days_are_those_of_the_zone_where_she_is(build):
+    """At 14:00 on a Saturday in Berlin it is Sunday in Auckland."""
+    sunday = {"schedule": {"weekdays": ["sun"]}}
+    assert one(build, build.at, **sunday).reason is Reason.NOT_ON_THIS_DAY
+    abroad = CustomerFacts("Pacific/Auckland")
+    travels = one(build, build.at, customer=abroad, retailer=RetailerDefaults(quiet_hours=None), **sunday)
+    assert travels.outcome is Outcome.SEND
+
+
+CEILINGS = [
+    # Ten steps of ten each hour, from the first on, and no more after that.
+    (0, 10),
+    (59, 10),
+    (60, 20),
+    (9 * 60, 100),
+    (10_000, 100),
+]
+
+
+@pytest.mark.parametrize(("minutes", "ceiling"), CEILINGS)
+def test_a_ceiling_ramps_up_while_a_campaign_is_young(build, minutes, ceiling):
+    """A mistake is small in the first hours; a campaign without a ramp has its ceiling at once."""
+    young = build.campaign(limits={"hourly_ceiling": 100, "ramp_up_h": 10})
+    young = msgspec.structs.replace(young, live_since=build.at)
+    assert young.ceiling(build.at + minutes * MIN) == ceiling
+    assert build.campaign(limits={"hourly_ceiling": 100}).ceiling(build.at) == 100
+    assert build.campaign().ceiling(build.at) is None
+
+
+TRIGGERS = st.builds(
+    lambda on, **chosen: {"on": on.value, **{key: value for key, value in chosen.items() if value}},
+    st.sampled_from(TriggerOn),
+    geofence_kind=st.sampled_from([None, "approach", "store"]),
+    geofence_ids=st.lists(st.sampled_from(["f1", "f2"]), max_size=2),
+    store_ids=st.lists(st.sampled_from(["s1", "s2"]), max_size=2),
+    tags=st.lists(st.sampled_from(["city", "mall"]), max_size=2),
+)
+FENCES = st.builds(
+    lambda geofence_id, kind, tags, store_id: GeofenceFacts(geofence_id, "somewhere", kind, tuple(tags), store_id),
+    st.sampled_from(["f1", "f2"]),
+    st.sampled_from(GeofenceKind),
+    st.lists(st.sampled_from(["city", "mall"]), max_size=2, unique=True),
+    st.sampled_from([None, "s1", "s2"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TRIGGERS, max_size=6), FENCES, st.sampled_from(TransitionKind))
+def test_asking_few_campaigns_finds_all_that_listen(build, triggers, fence, kind):
+    """The short way to the campaigns that listen finds exactly those that asking every single one would."""
+    campaigns = {}
+    for number, trigger in enumerate(triggers):
+        spec = {**build.body(), "trigger": trigger}
+        campaigns[f"c{number}"] = build.compiled(f"c{number}", spec)
+    transition = build.transition(kind=kind, geofence_id=fence.geofence_id)
+    found = {campaign.campaign_id for campaign in Listeners(campaigns).of(transition, fence)}
+    assert found == {key for key, campaign in campaigns.items() if campaign.listens_to(transition, fence)}
+
+
+def test_the_story_happens_in_utc_as_well(build):
+    """Instants are in UTC whatever the zone that due times were computed in."""
+    decision = one(build, build.at, schedule={"send": "days_later", "days": 1})
+    assert decision.until.tzinfo is UTC
