@@ -126,9 +126,7 @@ class _Moment:
         self.at = at
         self.zone = ZoneInfo(facts.customer.timezone)
         self.circumstances = Circumstances(facts, at)
-        self.timeline = Timeline(
-            facts.events, at, facts.shop.products, facts.preferences.interests, self.circumstances
-        )
+        self.timeline = Timeline(facts.events, at, facts.shop.products, facts.preferences.interests, self.circumstances)
         self.usage = Usage(facts, self.zone, at)
         self.store = store_state(facts.store, at)
         self.quiet_hours = quiet_hours_check(facts, self.zone, at)
