@@ -126,16 +126,24 @@ from jsonb_to_recordset(:rows::jsonb)
 order by customer_id, message_id;
 
 -- name: cancel_left
--- L4. She has left: what was about being there is worth nothing any more.
-update messages set state = 'cancelled', failure = 'left', finished_at = :at, claim_id = null, lease_until = null
-where (customer_id, message_id) in (
-    select m.customer_id, m.message_id
+-- L4. She has left: what was about being there is worth nothing any more. What the provider may have already cannot be
+-- called back, but it is not tried again.
+with left_behind as (
+    select m.customer_id, m.message_id, m.state in ('sending', 'unknown') as begun
     from messages m
     join unnest(:customer_ids::text[], :device_ids::text[], :geofence_ids::text[])
         as l (customer_id, device_id, geofence_id)
       on m.customer_id = l.customer_id and m.device_id = l.device_id and m.geofence_id = l.geofence_id
-    where m.until_left and m.state in ('pending', 'claimed', 'retry_wait')
-    order by m.customer_id, m.message_id for no key update of m);
+    where m.until_left and not m.unwanted and m.state in ('pending', 'claimed', 'retry_wait', 'sending', 'unknown')
+    order by m.customer_id, m.message_id for no key update of m
+)
+update messages m
+set unwanted = true, state = case when begun then m.state else 'cancelled' end,
+    failure = case when begun then m.failure else 'left' end,
+    finished_at = case when begun then m.finished_at else :at::timestamptz end,
+    claim_id = case when begun then m.claim_id end, lease_until = case when begun then m.lease_until end
+from left_behind l
+where m.customer_id = l.customer_id and m.message_id = l.message_id;
 
 -- name: sent_this_hour
 select campaign_id, reserved from campaign_hours
