@@ -2,10 +2,10 @@
 
 from geoservice.storage.migrations import run_sql
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
     """See the .sql file beside this one."""
-    run_sql("0010_complaints.sql")
+    run_sql("0011_complaints.sql")
