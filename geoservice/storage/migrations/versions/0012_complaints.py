@@ -2,10 +2,10 @@
 
 from geoservice.storage.migrations import run_sql
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:
     """See the .sql file beside this one."""
-    run_sql("0011_complaints.sql")
+    run_sql("0012_complaints.sql")
