@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
-from conftest import NOON
+from conftest import NOON, environment, running
 
 from geoservice.demo.fcm_stand_in import Answer
 from geoservice.push import outcomes
@@ -147,3 +147,93 @@ async def test_large_campaigns_do_not_make_small_ones_wait(service):
     await service.delivered(301, timeout_s=30)
     order = [push.message_id for push in service.fcm.accepted]
     assert order.index("m301") < 100
+
+
+async def test_a_held_message_does_not_make_the_others_wait(service):
+    """Somebody holds one message that is due: the others go out meanwhile, and it follows when it is free."""
+    for name in ("ada", "bea"):
+        await service.opt_in(name)
+    await service.ok("POST", "/v1/stop", {}, who=service.ops)
+    await service.sql(
+        """insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, purposes,
+                                 payload, why, reserved_at, not_before, expires_at)
+           select customer_id, 'm-' || customer_id, 'd', 'c', 't', 'push', 'phone', '{}',
+                  '{"title": "t", "body": "b"}', '{}', $1, $1, $1::timestamptz + interval '10 minutes'
+           from customers""",
+        service.now,
+    )
+    holder = await asyncpg.connect(service.app.settings.database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("select from messages where customer_id = 'ada' for update")
+            await service.call("DELETE", "/v1/stop", who=service.ops)
+            (first,) = await service.delivered(1)
+            assert first.message_id == "m-bea"
+    finally:
+        await holder.close()
+    assert {push.message_id for push in await service.delivered(2)} == {"m-ada", "m-bea"}
+
+
+async def test_a_broken_message_costs_no_other_one(service):
+    """A payload that is none fails alone; the message behind it goes out."""
+    await service.opt_in("ada")
+    await service.sql(
+        """insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id, purposes,
+                                 payload, why, reserved_at, not_before, expires_at)
+           select 'ada', id, 'd', 'c', 't', 'push', 'phone', '{}', payload, '{}', $1, $1,
+                  $1::timestamptz + interval '10 minutes'
+           from (values ('bad', '[]'::jsonb), ('good', '{"title": "t", "body": "b"}')) as m (id, payload)""",
+        service.now,
+    )
+    await service.sql("select pg_notify('geoservice_outbox', '')")
+    await service.delivered(1)
+    await service.settled()
+    rows = await service.sql("select message_id, state, failure from messages order by 1")
+    assert [tuple(row) for row in rows] == [("bad", "failed", "unreadable_payload"), ("good", "accepted", None)]
+
+
+async def test_whoever_is_on_call_hears_when_messages_wait(service, capfd):
+    """Messages that are due and wait for half a minute are said in the log, with their number; so is the end of it."""
+    await service.set_up_store()
+    await service.set_up_campaign()
+    await service.opt_in("ada")
+    await service.browse("ada")
+    await service.ok("POST", "/v1/stop", {}, who=service.ops)
+    await service.walk_in("ada")
+    await service.pass_time(seconds=45)
+    out = ""
+    async with asyncio.timeout(10):
+        while "delivery_late" not in out:
+            out += capfd.readouterr().out
+            await asyncio.sleep(0.05)
+    assert "stops=['all']" in out
+    text = (await service.call("GET", "/metrics")).body.decode()
+    assert float(text.partition("\ngeoservice_oldest_due_seconds ")[2].partition("\n")[0]) >= 45
+    await service.call("DELETE", "/v1/stop", who=service.ops)
+    async with asyncio.timeout(10):
+        while "delivery_on_time" not in out:
+            out += capfd.readouterr().out
+            await asyncio.sleep(0.05)
+    await service.delivered(1)
+
+
+async def test_a_stop_of_the_service_finishes_what_it_began(database_url, fcm, tmp_path):
+    """Told to stop in the middle of a rush, the service records what was under way and gives back the rest."""
+    async with running(environment(database_url, fcm, tmp_path), fcm) as service:
+        await service.opt_in("ada")
+        fcm.script(Answer(kind="accept", times=1_000, delay_s=0.3))
+        await service.sql(
+            """insert into messages (customer_id, message_id, decision_id, campaign_id, topic, channel, device_id,
+                                     purposes, payload, why, reserved_at, not_before, expires_at)
+               select 'ada', 'm' || n, 'd', 'c', 't', 'push', 'phone', '{}', '{"title": "t", "body": "b"}', '{}', $1,
+                      $1, $1::timestamptz + interval '10 minutes' from generate_series(1, 500) as n""",
+            service.now,
+        )
+        await service.sql("select pg_notify('geoservice_outbox', '')")
+        await service.delivered(20)
+    connection = await asyncpg.connect(database_url)
+    rows = await connection.fetch("select state, count(*) as messages from messages group by state")
+    await connection.close()
+    counts = {row["state"]: row["messages"] for row in rows}
+    assert counts.keys() == {"accepted", "pending"}
+    assert counts["accepted"] == len(fcm.accepted)

@@ -79,7 +79,7 @@ class Governor:
         began_s = time.monotonic()
         well = False
         try:
-            outcome = await self._sender.send(push)
+            outcome = await self._send(push)
             well = self._learn(outcome)
         finally:
             self._window.done(well=well, now_s=time.monotonic())
@@ -128,6 +128,14 @@ class Governor:
     def describe(self) -> str:
         """Where messages go."""
         return self._sender.describe()
+
+    async def _send(self, push: OutgoingPush) -> outcomes.Outcome:
+        """Send; a sender that breaks its promise and raises leaves the message in doubt, and the breaker told."""
+        try:
+            return await self._sender.send(push)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the provider may have the message
+            _log.error("sender_failed", channel=self.channel.value, message_id=push.message_id, exc_info=error)
+            return outcomes.InDoubt("internal_error")
 
     def _learn(self, outcome: outcomes.Outcome) -> bool:
         """Tell breaker and bucket; whether the provider is well."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -134,7 +134,9 @@ class Deliver:
             claimed = await self._claim(permitted, governor.channel, lease)
             began_s = time.monotonic()
             if claimed:
-                rows = await self._database.run(lambda connection: _begin(connection, lease, claimed))
+                rows, held = await self._database.run(lambda connection: _begin(connection, lease, claimed))
+                if held:
+                    self._later(self._give_up(claim_id))
         except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE):
             await self._give_up(claim_id)
             raise
@@ -162,16 +164,18 @@ class Deliver:
     async def _give_up(self, claim_id: str) -> None:
         """Put back what was claimed and cannot be begun; when even that fails, its lease does it in a minute."""
         with suppress(GeoserviceError, asyncpg.PostgresError, *UNREACHABLE):
-            async with self._database.connection() as connection:
-                await _sql.release_claims.run(connection, claim_ids=[claim_id])
+            await self._database.run(lambda connection: _sql.release_claims.run(connection, claim_ids=[claim_id]))
 
     async def _start(self, governor: Governor, claim_id: str, rows: Sequence[asyncpg.Record], began_s: float) -> None:
         for number, row in enumerate(rows):
             if number and number % START_AT_ONCE == 0:
                 await asyncio.sleep(0)  # let these begin, and everybody else have a turn
-            task = asyncio.create_task(self._send(governor, claim_id, row, began_s))
-            self._calls.add(task)
-            task.add_done_callback(self._finished)
+            self._later(self._send(governor, claim_id, row, began_s))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._calls.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
@@ -180,14 +184,16 @@ class Deliver:
             _log.error("delivery_failed", error=type(error).__name__, exc_info=error)
 
     async def _send(self, governor: Governor, claim_id: str, row: asyncpg.Record, began_s: float) -> None:
-        if time.monotonic() - began_s > STALLED_S:
+        outcome: outcomes.Outcome
+        push = _outgoing(row, self._clock.now())
+        if push is None or time.monotonic() - began_s > STALLED_S:
             governor.give_back(1)
-            outcome: outcomes.Outcome = outcomes.NotSent("stalled")
+            outcome = outcomes.NotSent("stalled") if push is not None else outcomes.Rejected("unreadable_payload")
         else:
             with tracing.continued(
                 "push", row["trace"], kind="client", message_id=row["message_id"], attempt=row["attempts"]
             ) as span:
-                outcome = await governor.send(_outgoing(row, self._clock.now()))
+                outcome = await governor.send(push)
                 span.note(outcome=type(outcome).__name__)
         elsewhere = None
         if governor.may_retire(outcome) and isinstance(outcome, outcomes.TokenDead):
@@ -229,20 +235,27 @@ class Deliver:
         return elsewhere
 
 
-async def _begin(connection: Connection, lease: dict[str, Any], claimed: int) -> list[asyncpg.Record]:
-    """Take the last look, and settle what it refuses; what this returns may go out once it is committed."""
+async def _begin(connection: Connection, lease: dict[str, Any], claimed: int) -> tuple[list[asyncpg.Record], int]:
+    """Take the last look, and settle what it refuses; what this returns may go out once it is committed.
+
+    Beside it, how many somebody else holds at the moment: these must not make the others wait.
+    """
     await _sql.share_the_gate.value(connection, gate=GATE)
     rows = await _sql.begin_sending.fetch(connection, **lease)
+    settled = []
     if len(rows) < claimed:
         settled = await _sql.settle_unsendable.fetch(connection, claim_id=lease["claim_id"], at=lease["at"])
         for row in settled:
             if row["state"] != "pending":
                 ENDED.labels(row["state"]).inc()
-    return rows
+    return rows, claimed - len(rows) - len(settled)
 
 
-def _outgoing(row: asyncpg.Record, at: datetime) -> OutgoingPush:
+def _outgoing(row: asyncpg.Record, at: datetime) -> OutgoingPush | None:
+    """Make the push of a row; None when its payload is not one, which must cost no other message anything."""
     payload = row["payload"]
+    if not isinstance(payload, dict) or not {"title", "body"} <= payload.keys():
+        return None
     return OutgoingPush(
         message_id=row["message_id"],
         campaign_id=row["campaign_id"],

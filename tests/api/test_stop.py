@@ -148,6 +148,7 @@ async def test_a_failed_message_is_decided_anew(service):
     failed = await until_state(service, "ada", "failed")
     await requeue(service, failed)
     await service.delivered(1)
+    await service.settled()
     rows = await service.sql("select message_id, state from messages order by reserved_at, state desc")
     assert sorted(row["state"] for row in rows) == ["accepted", "failed"]
     assert service.fcm.accepted[0].message_id != failed

@@ -57,11 +57,11 @@ select pg_advisory_xact_lock_shared(:gate);
 -- name: begin_sending
 -- The last look before the provider may have it: still claimed by us, in time, not stopped, neither its campaign nor its
 -- store silenced since, consented to, and a phone to reach. An opt-out that committed first has already moved the row to
--- cancelled, so the state says it all; the consents are asked once more because it costs little. Rows are locked in
--- order first, as everywhere.
+-- cancelled, so the state says it all; the consents are asked once more because it costs little. Rows that somebody
+-- else holds must not make the others wait: they are left, and put back.
 with mine as (
     select m.customer_id, m.message_id, m.device_id from messages m where claim_id = :claim_id and state = 'claimed'
-    order by customer_id, message_id for no key update
+    order by customer_id, message_id for no key update skip locked
 )
 update messages m
 set state = 'sending', sending_at = :at, attempts = m.attempts + 1,
@@ -83,8 +83,8 @@ returning m.customer_id, m.message_id, m.campaign_id, m.payload, m.expires_at, m
           d.push_token, d.fid, d.token_set_at, m.device_id, m.trace;
 
 -- name: settle_unsendable
--- What the last look refused: too late, stopped, silenced, no phone, or no consent any more. A stop puts it back; so does a phone
--- without an address when she has another one.
+-- What the last look refused: too late, stopped, silenced, no phone, or no consent any more. Put back is what a stop
+-- holds, what was merely held by somebody else, and what a phone without an address leaves to another one of hers.
 with mine as (
     select m.customer_id, m.message_id, m.device_id,
            exists (select from stops
@@ -99,12 +99,17 @@ with mine as (
                  and (d.push_token is not null or d.fid is not null)) as unreachable,
            (select d.device_id from devices d
             where d.customer_id = m.customer_id and (d.push_token is not null or d.fid is not null)
-            order by d.token_set_at desc nulls last, d.device_id limit 1) as elsewhere
+            order by d.token_set_at desc nulls last, d.device_id limit 1) as elsewhere,
+           exists (select from unnest(m.purposes) as needed (purpose)
+                   where not coalesce((
+                       select c.granted from consents c
+                       where c.customer_id = m.customer_id and c.purpose = needed.purpose
+                       order by c.consent_id desc limit 1), false)) as withdrawn
     from messages m where m.claim_id = :claim_id and m.state = 'claimed'
-    order by m.customer_id, m.message_id for no key update
+    order by m.customer_id, m.message_id for no key update skip locked
 ), settled as (
-    select customer_id, message_id, elsewhere, unreachable, silenced,
-           silenced is null and (stopped or (unreachable and elsewhere is not null)) as waits
+    select customer_id, message_id, elsewhere, unreachable, silenced, withdrawn,
+           silenced is null and not withdrawn and (stopped or not unreachable or elsewhere is not null) as waits
     from mine
 )
 update messages m
@@ -114,8 +119,8 @@ set state = case when m.expires_at <= :at then 'expired' when m.unwanted then 'c
                    when m.unwanted then 'opted_out'
                    when s.silenced is not null then s.silenced
                    when s.waits then null
-                   when s.unreachable then 'no_push_token'
-                   else 'consent_withdrawn' end,
+                   when s.withdrawn then 'consent_withdrawn'
+                   else 'no_push_token' end,
     finished_at = case when s.waits and m.expires_at > :at and not m.unwanted then null else :at::timestamptz end,
     device_id = case when s.unreachable and s.elsewhere is not null then s.elsewhere else m.device_id end,
     claim_id = null, lease_until = null
