@@ -168,9 +168,15 @@ async def _set_up(outbox: Outbox) -> None:
     await asyncio.sleep(1.5)  # the running matcher takes up the fence within a second
 
 
+async def come(outbox: Outbox, customer_id: str) -> None:
+    """Let one customer come to the store."""
+    now = datetime.now(UTC)
+    away = [fix(now - timedelta(seconds=before_s), inside=False) for before_s in (180, 140, 100)]
+    await outbox.ping(customer_id, *away, fix(now, inside=True))
+
+
 async def walk_in(outbox: Outbox, customer_id: str) -> None:
     """Let one customer come to the store, and wait until her message was accepted."""
-    now = datetime.now(UTC)
-    await outbox.ping(customer_id, fix(now - timedelta(seconds=100), inside=False), fix(now, inside=True))
+    await come(outbox, customer_id)
     accepted = "select count(*) from messages where customer_id = $1 and state = 'accepted'"
     await outbox.until(accepted, customer_id, holds=lambda row: row["count"] > 0, timeout_s=30)

@@ -7,18 +7,17 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
-from geoservice.bench.outbox import PROVIDER_DELAY_S, Outbox, fix, open_outbox, quantile_ms
+from geoservice.bench.outbox import PROVIDER_DELAY_S, Outbox, come, open_outbox, quantile_ms
 from geoservice.bench.processes import Server
 
 ARRIVALS_PER_S: Final = 20
-STAY_S: Final = 100
-"""In front of the store, and away from it, in turn."""
+EVERY_S: Final = 240
+"""So often each of them comes."""
 SAMPLES: Final = 40
 STUMBLES: Final = {"unavailable": 0.05, "cut": 0.005, "html_ok": 0.005, "unregistered": 0.002}
 """The share of answers that are not well."""
@@ -43,7 +42,7 @@ Sample = dict[str, float]
 async def measure(*, minutes: float = 10.0) -> dict[str, Any]:
     """Let them live for so long; a line every few seconds on standard error, slopes of the second half at the end."""
     out = Console(stderr=True, highlight=False)
-    people = [f"customer-{n}" for n in range(2 * STAY_S * ARRIVALS_PER_S)]
+    people = [f"customer-{n}" for n in range(EVERY_S * ARRIVALS_PER_S)]
     async with open_outbox(GEOSERVICE_DEFAULT_DAILY_CAP="100") as outbox:
         await outbox.people(people)
         life = [asyncio.create_task(_live(outbox, people)), asyncio.create_task(_stumble(outbox))]
@@ -82,26 +81,15 @@ def slope_an_hour(samples: Sequence[Sample], name: str) -> float:
 
 
 async def _live(outbox: Outbox, people: Sequence[str]) -> None:
-    """In turn everybody comes to the store and, 100 s later, leaves it; one fix each time."""
-    slots = asyncio.Semaphore(32)
-    under_way: set[asyncio.Task[None]] = set()
-    pause_s = STAY_S / len(people)
+    """One after the other they come to the store, again and again, and were somewhere else before."""
+    pause_s = 1 / ARRIVALS_PER_S
     loop = asyncio.get_running_loop()
     due_s = loop.time()
-
-    async def turn(customer_id: str, *, inside: bool) -> None:
-        async with slots:
-            await outbox.ping(customer_id, fix(datetime.now(UTC), inside=inside))
-
-    # Half of them start inside, so that as many come as go.
-    for number in itertools.count():
-        customer_id = people[number % len(people)]
-        inside = (number + number // len(people)) % 2 == 0
-        task = asyncio.create_task(turn(customer_id, inside=inside))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-        due_s += pause_s
-        await asyncio.sleep(max(0.0, due_s - loop.time()))
+    async with asyncio.TaskGroup() as visits:
+        for customer_id in itertools.cycle(people):
+            visits.create_task(come(outbox, customer_id))
+            due_s += pause_s
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
 
 
 async def _stumble(outbox: Outbox) -> None:
@@ -119,7 +107,7 @@ async def _stumble(outbox: Outbox) -> None:
 async def _watch(
     outbox: Outbox, minutes: float, out: Console, life: Sequence[asyncio.Task[None]]
 ) -> tuple[list[Sample], dict[str, int]]:
-    out.print(" ".join(f"{name:>12}" for name in _SHOWN))
+    out.print(" ".join(f"{name:>12}" for name in _SHOWN), soft_wrap=True)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     samples: list[Sample] = []
@@ -138,7 +126,7 @@ async def _watch(
             }
         )
         lag = lag_now
-        out.print(" ".join(f"{samples[-1][name]:>12,}" for name in _SHOWN))
+        out.print(" ".join(f"{samples[-1][name]:>12,}" for name in _SHOWN), soft_wrap=True)
     grown = {name: size - sizes.get(name, 0) for name, size in (await _sizes(outbox)).items()}
     messages = max(1.0, samples[-1]["accepted"])
     return samples, {name: round(size / messages) for name, size in grown.items() if size}

@@ -194,14 +194,13 @@ class House:
         self, customers: Iterable[str], place: Place | None = None, *, through: Client | None = None, at_once: int = 64
     ) -> None:
         """Let each walk into a store, and post until answered, as an app with a buffer does."""
-        at = await self.now()
         slots = asyncio.Semaphore(at_once)
 
         async def come(number: int, customer_id: str) -> None:
             client = through or self.services[number % len(self.services)]
-            body = {"device_id": "phone", "pings": arrival(at, place or place_of(0))}
             async with slots:
-                await post(client, customer_id, body)
+                pings = arrival(await self.now(), place or place_of(0))
+                await post(client, customer_id, {"device_id": "phone", "pings": pings})
 
         await asyncio.gather(*(come(number, customer_id) for number, customer_id in enumerate(customers)))
 

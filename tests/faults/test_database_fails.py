@@ -30,7 +30,7 @@ async def all_known(ours: House, customers: list[str], *, doubtful: int) -> Foun
     return found
 
 
-@pytest.mark.parametrize("how", ["restart", "crash"])
+@pytest.mark.parametrize("how", ["restart", pytest.param("crash", marks=pytest.mark.long)])
 async def test_postgresql_starts_again_in_mid_run(home, postgres_server, how):
     """It restarts, or crashes and recovers, while 300 messages are on their way: none is lost, none said twice."""
     customers = await home.crowd(300)
@@ -65,6 +65,7 @@ async def test_every_connection_is_terminated_again_and_again(home):
     await all_known(home, customers, doubtful=100)
 
 
+@pytest.mark.long
 async def test_the_way_to_the_database_is_cut(home):
     """Its connections are reset in mid-run, and for a second nobody answers there."""
     customers = await home.crowd(200)
@@ -79,7 +80,10 @@ async def test_the_way_to_the_database_is_cut(home):
     await all_known(home, customers, doubtful=100)
 
 
-@pytest.mark.parametrize("sqlstate", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
+@pytest.mark.parametrize(
+    "sqlstate",
+    [pytest.param("40001", id="serialization failure"), pytest.param("40P01", id="deadlock", marks=pytest.mark.long)],
+)
 async def test_transactions_that_fail_are_tried_again(home, sqlstate):
     """One statement in ten that touches messages fails as under contention: every message goes out, once."""
     customers = await home.crowd(100)

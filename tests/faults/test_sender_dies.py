@@ -48,9 +48,9 @@ async def test_killed_after_the_claim(home):
     [
         # Marketing is not said again, at the price of losing what never arrived.
         (True, "plain", "unknown", {1}),
-        (False, "plain", "unknown", set()),
+        pytest.param(False, "plain", "unknown", set(), marks=pytest.mark.long),
         # `resend` loses none, at the price of saying twice what had arrived; the phone replaces the first copy.
-        (True, "insistent", "accepted", {2}),
+        pytest.param(True, "insistent", "accepted", {2}, marks=pytest.mark.long),
         (False, "insistent", "accepted", {1}),
     ],
 )
