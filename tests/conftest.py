@@ -388,7 +388,7 @@ class ServiceProcess:
         if wait:
             await self.until_ready()
 
-    async def until_ready(self, timeout_s: float = 30) -> None:
+    async def until_ready(self, timeout_s: float = 120) -> None:
         async with aiohttp.ClientSession() as session, asyncio.timeout(timeout_s):
             while True:
                 assert self._process.poll() is None, self.log.read_text()

@@ -85,7 +85,7 @@ class Provider:
     async def revoke_access_tokens(self) -> None:
         await self._call("POST", "/_revoke")
 
-    async def until(self, timeout_s: float = 30, **least: int) -> dict[str, Any]:
+    async def until(self, timeout_s: float = 120, **least: int) -> dict[str, Any]:
         """Wait until counts are at least so high."""
         counts: dict[str, Any] = {}
         try:
@@ -207,7 +207,7 @@ class House:
     # Messages --------------------------------------------------------------------------------------------------
 
     async def in_state(
-        self, state: str, customers: list[str], count: int | None = None, *, timeout_s: float = 30
+        self, state: str, customers: list[str], count: int | None = None, *, timeout_s: float = 120
     ) -> list[str]:
         """Wait until so many messages of these customers are in a state (all, unless told); give their ids."""
         query = "select message_id from messages where state = $1 and customer_id = any($2)"
@@ -226,7 +226,7 @@ class House:
     async def waiting(self, customer_id: str, count: int) -> None:
         """Wait until so many messages of hers have been tried or may not be, and are not at an end."""
         query = "select count(*) from messages where customer_id = $1 and state in ('pending', 'retry_wait')"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while (await self.sql(query, customer_id))[0]["count"] < count:
                 await asyncio.sleep(0.02)
 
@@ -253,7 +253,7 @@ class House:
         """Leases outlast every call; a test cannot wait that long for those of the dead."""
         await self.sql("update messages set lease_until = clock_timestamp() where lease_until is not null")
 
-    async def at_rest(self, timeout_s: float = 60) -> None:
+    async def at_rest(self, timeout_s: float = 120) -> None:
         """Wait until everything is decided, no message is under way and none waits for its resend."""
         under_way = """select state, count(*) from messages
                        where state = any($1) or (state = 'unknown' and resend and expires_at > now()) group by 1"""

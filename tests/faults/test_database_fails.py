@@ -119,7 +119,7 @@ async def test_a_small_pool_and_a_full_server(postgres, furnished, tmp_path):
     async with house(postgres, furnished, tmp_path, GEOSERVICE_DATABASE_POOL_SIZE="2") as ours:
         first = await ours.crowd(300)
         await ours.arrive(first)
-        await ours.in_state("accepted", first, timeout_s=60)
+        await ours.in_state("accepted", first, timeout_s=180)
         second = await ours.crowd(100)
         async with AsyncExitStack() as full:
             with suppress(asyncpg.TooManyConnectionsError):
@@ -135,5 +135,5 @@ async def test_a_small_pool_and_a_full_server(postgres, furnished, tmp_path):
             arriving = asyncio.create_task(ours.arrive(second))
             await asyncio.sleep(2)
         await arriving
-        await ours.in_state("accepted", second, timeout_s=60)
+        await ours.in_state("accepted", second, timeout_s=180)
         await verdict(ours, [*first, *second])

@@ -32,7 +32,7 @@ async def test_25_kills_in_a_row(postgres, furnished, tmp_path, kind):
             await ours.end_leases()
             await ours.service.app.start()
         await arriving
-        await ours.at_rest(120)
+        await ours.at_rest(300)
         found = await verdict(ours, customers)
         assert len(found.rows) == MESSAGES
         if kind == "plain":
@@ -45,4 +45,4 @@ async def test_25_kills_in_a_row(postgres, furnished, tmp_path, kind):
 
 async def until_handled(ours, count):
     """Wait until the provider has so many messages, counted once each."""
-    await ours.provider.until(120, messages=count)
+    await ours.provider.until(300, messages=count)

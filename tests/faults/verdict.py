@@ -107,7 +107,7 @@ def no_more_than_the_cap(found: Found, cap: int) -> None:
     assert not over, f"more than the cap of {cap}: {over}"
 
 
-async def nothing_waits_past_its_end(house: House, timeout_s: float = 15) -> None:
+async def nothing_waits_past_its_end(house: House, timeout_s: float = 60) -> None:
     """A timer has a moment to look; then nothing is left that can be sent too late."""
     late = "select state, expires_at from messages where state = any($1) and expires_at <= $2"
     rows: list[Any] = []
@@ -121,7 +121,7 @@ async def nothing_waits_past_its_end(house: House, timeout_s: float = 15) -> Non
     raise AssertionError(f"waits past its end: {[dict(row) for row in rows]}")
 
 
-async def well_again(house: House, timeout_s: float = 30) -> None:
+async def well_again(house: House, timeout_s: float = 120) -> None:
     """Every service is ready, in the process that it was, and what happens now is sent."""
     for client in house.services:
         await client.app.until_ready(timeout_s)
