@@ -28,7 +28,7 @@ from geoservice.storage.embedded import EmbeddedPostgres
 from geoservice.storage.migrate import migrate
 
 RESTART_AFTER_S: Final = 1.0
-GRACE_S: Final = 30.0
+GRACE_S: Final = 40.0
 """How long a stop waits for a process to drain before it is killed."""
 
 _log = structlog.get_logger(__name__)

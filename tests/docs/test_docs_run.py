@@ -11,9 +11,14 @@ import shutil
 from dataclasses import dataclass
 
 import asyncpg
+import msgspec
 import pytest
 from conftest import JWT_SECRET, environment, free_port, running, with_database
 from docs_pages import Reader, Step, agree, blocks_of, show, steps_of
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Token
+
+from geoservice.vocabulary import Fix
 
 PAGES = ["quick-start.md", "connect-your-app.md", "upload-geofences.md", "first-campaign.md", "products.md"]
 """In the order in which a reader goes through them, in one shell; the quick start's last block ends the service."""
@@ -138,3 +143,33 @@ def test_the_token_of_the_python_lines_holds() -> None:
     exec(block.text, namespace)  # noqa: S102 - it is our own page
     token = namespace["token_for"]("lena|42@example", JWT_SECRET)
     assert CustomerTokens(JWT_SECRET).customer(token) == "lena|42@example"
+
+
+@pytest.mark.parametrize("language", ["kotlin", "swift", "typescript"])
+def test_samples_are_well_formed(language: str) -> None:
+    """The samples that no compiler is here for have no stray character, and close what they open."""
+    (block,) = (block for block in blocks_of("connect-your-app.md") if block.language == language)
+    opened: list[str] = []
+    for kind, text in get_lexer_by_name(language).get_tokens(block.text):
+        assert kind not in Token.Error, f"{block.place}: {text!r}"
+        if kind in Token.Punctuation or kind in Token.Operator:
+            for sign in text:
+                if sign in "([{":
+                    opened.append(")]}"["([{".index(sign)])
+                elif sign in ")]}":
+                    assert opened, f"{block.place}: {sign} closes nothing"
+                    assert opened.pop() == sign, block.place
+    assert not opened, f"{block.place}: {opened} are missing"
+
+
+@pytest.mark.parametrize("language", ["kotlin", "swift", "typescript"])
+def test_samples_send_what_the_route_takes(language: str) -> None:
+    """Each sample calls the route by its path, sends every field that it needs, and tells its answers apart."""
+    (block,) = (block for block in blocks_of("connect-your-app.md") if block.language == language)
+    assert "v1/pings" in block.text
+    words = {
+        re.sub(r"([A-Z])", r"_\1", word).lower() for word in re.findall(r"[A-Za-z_]+", block.text)
+    }  # Swift's encoder
+    needed = {field.encode_name for field in msgspec.structs.fields(Fix) if field.required}
+    assert needed | {"device_id", "pings", "type"} <= words
+    assert {"202", "401", "413", "429"} <= set(re.findall(r"\b[2345]\d\d\b", block.text))
