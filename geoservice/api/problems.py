@@ -19,6 +19,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _QUOTED = re.compile(r"(?<=value) ['\"].*$", re.DOTALL)
 """What msgspec quotes of the caller's text: a value that is no member of an enum."""
+_UNLIKE_A_FIELD = re.compile(r"(?<=unknown field) `(?![A-Za-z_]{1,40}`$).*$", re.DOTALL)
+"""A name that looks like one is repeated, since it is a typing error; any other might be an id, or a place."""
 _log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -96,7 +98,7 @@ def detail_of(error: msgspec.ValidationError, prefix: str = "") -> ErrorDetail:
     match = _AT.match(str(error))
     assert match is not None  # noqa: S101 - the pattern matches every text
     path = (prefix + (match["path"] or "")).lstrip(".")
-    what = _QUOTED.sub("", match["what"])
+    what = _UNLIKE_A_FIELD.sub("", _QUOTED.sub("", match["what"]))
     return ErrorDetail(path, _code_of(what), what)
 
 
