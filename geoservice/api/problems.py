@@ -16,7 +16,8 @@ from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError,
 
 CONTENT_TYPE: Final = "application/problem+json"
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
+_AT: Final = " - at `"
+_PATH = re.compile(r"\$([A-Za-z0-9_.\[\]]{0,200})`")
 _QUOTED = re.compile(r"(?<=value) ['\"].*$", re.DOTALL)
 """What msgspec quotes of the caller's text: a value that is no member of an enum."""
 _UNLIKE_A_FIELD = re.compile(r"(?<=unknown field) `(?![A-Za-z_]{1,40}`$).*$", re.DOTALL)
@@ -95,10 +96,13 @@ def _route(request: web.Request) -> str:
 
 def detail_of(error: msgspec.ValidationError, prefix: str = "") -> ErrorDetail:
     """Translate msgspec's message into path, code and words; it never quotes the value."""
-    match = _AT.match(str(error))
-    assert match is not None  # noqa: S101 - the pattern matches every text
-    path = (prefix + (match["path"] or "")).lstrip(".")
-    what = _UNLIKE_A_FIELD.sub("", _QUOTED.sub("", match["what"]))
+    # The last one: names that were sent stand before it, and may be made to look like it.
+    what, _, place = str(error).rpartition(_AT)
+    found = _PATH.fullmatch(place.removeprefix("key` in `"))
+    if found is None or not what:
+        what = str(error)
+    path = (prefix + (found[1] if found else "")).lstrip(".")
+    what = _UNLIKE_A_FIELD.sub("", _QUOTED.sub("", what))
     return ErrorDetail(path, _code_of(what), what)
 
 
