@@ -212,9 +212,11 @@ class Catalogue:
         ends[:, 1, 0], ends[:, 1, 1] = end_lon[line] - turn[line] + shift, end_lat[line]
         drawn = shapely.linestrings(ends)
         which, entry = self._tree.query(drawn)
-        pairs = np.unique(which * fences + self._owner[entry])  # a fence may have several boxes
-        which, fence = pairs // fences, pairs % fences
-        share = np.zeros(len(pairs))
+        fence = self._owner[entry]
+        if self._many_boxes[fence].any():
+            pairs = np.unique(which * fences + fence)
+            which, fence = pairs // fences, pairs % fences
+        share = np.zeros(len(fence))
         circle = self._circle[fence]
         at = np.flatnonzero(circle & (which < len(turn)))
         if at.size:
@@ -225,10 +227,12 @@ class Catalogue:
         if at.size:
             inside = shapely.intersection(drawn[which[at]], self._geometry[fence[at]])
             share[at] = shapely.length(inside) / np.maximum(shapely.length(drawn[which[at]]), 1e-12)
-        pairs, of = np.unique(line[which] * fences + fence, return_inverse=True)
-        whole = np.asarray(np.bincount(of, weights=share, minlength=len(pairs)), dtype=np.float64)
-        some = whole > 0
-        return pairs[some] // fences, pairs[some] % fences, whole[some]
+        if beyond_180.size:
+            pairs, of = np.unique(line[which] * fences + fence, return_inverse=True)
+            share = np.asarray(np.bincount(of, weights=share, minlength=len(pairs)), dtype=np.float64)
+            which, fence = pairs // fences, pairs % fences
+        some = share > 0
+        return which[some], fence[some], share[some]
 
     def near_sensitive(self, lon: Floats, lat: Floats, accuracy_m: Floats) -> Bools:
         """Which fixes may be in a sensitive place: their disc touches one, or its buffer. Shape (n,).

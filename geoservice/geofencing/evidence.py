@@ -25,14 +25,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from enum import IntEnum
-from itertools import islice
+from itertools import islice, repeat
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from geoservice.geofencing.catalogue import Bools, Catalogue, Floats, Indexes
 from geoservice.geofencing.path import Path, Rows
-from geoservice.geofencing.track import TRUST, DeviceTrack, PresenceState
+from geoservice.geofencing.track import DeviceTrack, is_settled
 from geoservice.vocabulary import Source
 
 LONG_S: Final = 3_600.0
@@ -64,8 +64,8 @@ class Evidence(IntEnum):
 class Statement(NamedTuple):
     """What one observation, whatever its source, says about one geofence; ``at`` is in epoch seconds.
 
-    ``p`` is how surely the device is inside, 0 to 1; of a crossing, how surely it is outside again. ``silence_s`` is
-    the time since the fix before, and ``moving`` whether the device is on the move. ``beyond`` is how near a fix
+    ``p`` is how surely the device is inside, 0 to 1; of a crossing, how surely it is outside again. ``before_at``
+    is the fix before, and ``moving`` whether the device is on the move. ``beyond`` is how near a fix
     outside is to being beyond: 0 up to its accuracy from the edge, 1 from the whole margin on.
     """
 
@@ -74,7 +74,7 @@ class Statement(NamedTuple):
     p: float
     source: Source = Source.FIX
     speed_mps: float | None = None
-    silence_s: float = math.inf
+    before_at: float = -math.inf
     moving: bool = True
     beyond: float = 0.0
 
@@ -149,7 +149,6 @@ def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack], rows: Rows) ->
     present = _Present([], [], [])
     index_of, fences = catalogue.index_of, len(catalogue.fences)
     sensitive = set(np.flatnonzero(catalogue.sensitive).tolist())  # a look into the array is ten times slower
-    inside = PresenceState.INSIDE
     for device, track in enumerate(tracks):
         newest_at = rows.known[rows.end[device] - 1][0] if track.presences else 0.0
         for presence in track.presences:
@@ -158,12 +157,8 @@ def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack], rows: Rows) ->
                 present.lost.append(device)
             else:
                 present.key.append(device * fences + fence)
-                present.inside.append(
-                    presence.state is inside
-                    and presence.inside_at is None
-                    and presence.belief == TRUST
-                    and (presence.dwell_at is None or presence.dwell_at > newest_at)
-                )
+                idle = presence.dwell_at is None or presence.dwell_at > newest_at
+                present.inside.append(idle and is_settled(presence))
     return present
 
 
@@ -217,47 +212,58 @@ def _complete(
     radius_m = catalogue.effective_radius_m[fence_of]
     said = _say(rows, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
     inside = there[np.array(present.inside, dtype=np.bool_)]
-    unchanged = _unchanged(inside, offset, size, said) & ~np.isin(wanted, spoken_of)
-    if (silent := path.silence_s[row] >= LONG_S).any():  # presence may end in between
-        unchanged &= np.bincount(np.repeat(np.arange(len(size)), size)[silent], minlength=len(size)) == 0
-    told = (size > 0) & ~unchanged
-    pairs = np.flatnonzero(np.repeat(told, size))
+    begin = _first_that_matters(path, row, offset=offset, size=size, said=said, settled=inside, arriving=arriving)
+    begin = np.where(np.isin(wanted, spoken_of), offset, begin)
+    left = offset + size - begin
+    told = left > 0
+    pairs = np.flatnonzero(np.arange(len(row)) >= np.repeat(begin, size))
     rows_told = row[pairs]
-    columns = (
-        rows.at[rows_told],
-        said[pairs],
-        p[pairs],
-        path.speed_mps[rows_told],
-        path.silence_s[rows_told],
-        path.moving[rows_told],
-        np.clip((beyond_m[pairs] - rows.accuracy_m[rows_told]) / _margin_m(radius_m[pairs]), 0.0, 1.0).round(9),
+    before = path.before[rows_told]
+    statements = map(
+        Statement._make,
+        zip(
+            rows.at[rows_told].tolist(),
+            _EVIDENCE[said[pairs]].tolist(),
+            p[pairs].tolist(),
+            repeat(Source.FIX),
+            [None if mps != mps else mps for mps in path.speed_mps[rows_told].tolist()],  # noqa: PLR0124 - NaN
+            np.where(before >= 0, rows.at[before], -np.inf).tolist(),
+            path.moving[rows_told].tolist(),
+            _beyond(beyond_m[pairs], rows.accuracy_m[rows_told], radius_m[pairs]).tolist(),
+            strict=False,  # one of them is endless
+        ),
     )
-    statements = map(_from_fix, *(column.tolist() for column in columns))
     groups: Statements = {device: {} for device in present.lost}
-    for who, which, many in zip(device[told].tolist(), fence[told].tolist(), size[told].tolist(), strict=True):
+    for who, which, many in zip(device[told].tolist(), fence[told].tolist(), left[told].tolist(), strict=True):
         groups.setdefault(who, {})[which] = list(islice(statements, many))
     return groups
 
 
-def _from_fix(
-    at: float, said: int, p: float, speed_mps: float, silence_s: float, moving: bool, beyond: float
-) -> Statement:
-    speed = None if math.isnan(speed_mps) else speed_mps
-    return Statement(at, _EVIDENCE[said], p, Source.FIX, speed, silence_s, moving, beyond)
+_EVIDENCE: Final = np.array(tuple(Evidence), dtype=object)
 
 
-_EVIDENCE: Final = tuple(Evidence)
+def _first_that_matters(
+    path: Path, row: Indexes, *, offset: Indexes, size: Indexes, said: Indexes, settled: Indexes, arriving: Bools
+) -> Indexes:
+    """Per group, its first pair that can change anything, or one past its end.
 
-
-def _unchanged(inside: Indexes, offset: Indexes, size: Indexes, said: Indexes) -> Bools:
-    """The groups that were ``inside`` and say nothing else; they need no step through the table."""
-    unchanged = np.zeros(len(size), dtype=np.bool_)
-    unchanged[inside] = True
+    Who is settled inside stays so while seen inside; who arrives has not come before the first fix inside.
+    """
+    is_settled = np.zeros(len(size), dtype=np.bool_)
+    is_settled[settled] = True
+    stays = (said >= Evidence.PERHAPS) & (path.silence_s[row] < LONG_S)
+    idle = np.where(np.repeat(is_settled, size), stays, np.repeat(arriving, size) & (said < Evidence.INSIDE))
+    begin = offset + size
     some = np.flatnonzero(size)
-    least = np.zeros(len(size), dtype=np.intp)
     if some.size:
-        least[some] = np.minimum.reduceat(said, offset[some])
-    return unchanged & (least >= Evidence.PERHAPS)
+        places = np.where(idle, len(row), np.arange(len(row)))
+        begin[some] = np.minimum(np.minimum.reduceat(places, offset[some]), begin[some])
+    return begin
+
+
+def _beyond(beyond_m: Floats, accuracy_m: Floats, effective_radius_m: Floats) -> Floats:
+    """How near these fixes are to being beyond: 0 up to their accuracy from the edge, 1 from the margin on."""
+    return np.clip((beyond_m - accuracy_m) / _margin_m(effective_radius_m), 0.0, 1.0).round(9)
 
 
 def poor_m(effective_radius_m: Floats) -> Floats:

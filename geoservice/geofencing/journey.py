@@ -26,7 +26,15 @@ from geoservice.geofencing.evidence import P_FIRST, Evidence, Statement, Stateme
 from geoservice.geofencing.path import Path, Rows, follow, gather
 from geoservice.geofencing.presence import PRESENCE, Verdict, become, certainty, judge
 from geoservice.geofencing.telling import Teller
-from geoservice.geofencing.track import LOST_S, SEEN_WITHIN_S, DeviceTrack, KnownFix, Presence, PresenceState
+from geoservice.geofencing.track import (
+    LOST_S,
+    SEEN_WITHIN_S,
+    DeviceTrack,
+    KnownFix,
+    Presence,
+    PresenceState,
+    is_settled,
+)
 from geoservice.vocabulary import Fix, Source, Transition, TransitionKind
 
 
@@ -225,17 +233,31 @@ def _step(
 ) -> list[Presence]:
     """Lead one device and one fence through the table; answers nothing once it is outside."""
     fix_before_at = 0.0 if track.last is None else track.last.at
+    dwell_s = catalogue.dwell_s(fence)
+    settled = False
     for said in statements:
-        if presence.state is not _OUTSIDE or said.said >= _INSIDE or said.said is _CROSSED:
+        kind, from_fix = said.said, said.source is Source.FIX
+        if from_fix and kind is not _CROSSED and said.before_at > 0:
+            fix_before_at = said.before_at
+        if (
+            settled
+            and from_fix
+            and kind is _INSIDE
+            and said.at < min(presence.dwell_at or math.inf, fix_before_at + LOST_S)
+        ):
+            fix_before_at = said.at
+            continue
+        if presence.state is not _OUTSIDE or kind >= _INSIDE or kind is _CROSSED:
             presence, statement = _unless_lost(presence, said, fix_before_at, teller)
             belief, verdict = judge(presence, statement)
             then, told = PRESENCE[presence.state, verdict]
             if told is not None:
                 _tell(told, presence.geofence_id, verdict, statement, teller)
-            presence = become(presence, then, belief, statement, fix_before_at, catalogue.dwell_s(fence))
+            presence = become(presence, then, belief, statement, fix_before_at, dwell_s)
             if presence.dwell_at is not None and presence.dwell_at <= statement.at:
                 presence = _dwell(presence, statement, teller)
-        if said.source is Source.FIX:
+            settled = is_settled(presence)
+        if from_fix:
             fix_before_at = said.at
     return [] if presence.state is _OUTSIDE else [presence]
 

@@ -156,24 +156,25 @@ def certainty(presence: Presence) -> float:
 
 def odds(p: float) -> float:
     """The log-odds of a probability, between -20 and 20."""
-    p = min(max(p, 2e-9), 1 - 2e-9)
-    return math.log(p / (1 - p))
+    if p <= 2e-9:
+        return -20.0
+    return 20.0 if p >= 1 - 2e-9 else math.log(p / (1.0 - p))
 
 
 def _weight(statement: Statement, *, there: bool) -> float:
     """How far a statement moves the belief (rules 1 to 4)."""
-    said = statement.said
+    said, p = statement.said, statement.p
     if said is Evidence.VAGUE or said is Evidence.PERHAPS:
         return 0.0
-    fresh = 1.0 - math.exp(-2.0 * statement.silence_s / ALIKE_S)
+    silence_s = statement.at - statement.before_at
+    fresh = 1.0 - math.exp(-2.0 * silence_s / ALIKE_S)
     if said >= Evidence.INSIDE:
-        for_it = fresh * min(odds(statement.p), MOST_FOR)
-        alone = statement.silence_s >= SILENCE_S and statement.p >= P_ALONE
-        return for_it if alone else min(for_it, MOST_ALONE)
+        for_it = fresh * min(odds(p), MOST_FOR)
+        return for_it if silence_s >= SILENCE_S and p >= P_ALONE else min(for_it, MOST_ALONE)
     if said is Evidence.BEYOND:
         return -fresh * MOST_AGAINST
     most = MOST_AGAINST_NEAR + (MOST_AGAINST - MOST_AGAINST_NEAR) * statement.beyond if there else MOST_AGAINST
-    return fresh * max(odds(statement.p), -most)
+    return fresh * max(odds(p), -most)
 
 
 def become(

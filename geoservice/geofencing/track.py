@@ -69,6 +69,11 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.state is PresenceState.INSIDE or self.state is PresenceState.LEAVING
 
 
+def is_settled(presence: Presence) -> bool:
+    """Whether another fix inside, before a dwell is due, changes nothing."""
+    return presence.state is PresenceState.INSIDE and presence.inside_at is None and presence.belief == TRUST
+
+
 class Proximity(StrEnum):
     """How near the nearest beacon of a geofence is."""
 
