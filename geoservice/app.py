@@ -19,6 +19,7 @@ from geoservice.api import (
     clients,
     customer,
     geofences,
+    limits,
     messages,
     mobile,
     ops,
@@ -81,6 +82,7 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
         *geofences.ROUTES,
         *campaigns.ROUTES,
         *shop.ROUTES,
+        *limits.ROUTES,
         *clock,
     )
 

@@ -253,6 +253,7 @@ class MessageEvent(StrEnum):
     HELPFUL = "helpful"
     CREEPY = "creepy"
     STOP = "stop"
+    VISITED = "visited"
     CONVERTED = "converted"
 
 

@@ -63,7 +63,7 @@ async def get_preferences(call: Call) -> web.Response:
 async def patch_preferences(call: Call) -> web.Response:
     """Change some settings; what waits and is no longer wanted is cancelled."""
     body = await call.body(_preferences_body)
-    ceiling = call.services.settings.default_daily_cap
+    ceiling = call.services.directory.snapshot.retailer.daily_cap
     if isinstance(body.daily_cap, int) and body.daily_cap > ceiling:
         detail = ErrorDetail("daily_cap", "above_ceiling", f"at most {ceiling}; you can only lower it")
         raise Invalid("More than the retailer sends to anybody.", details=[detail])

@@ -57,6 +57,7 @@ async def post_feedback(call: Call) -> web.Response:
     body = await call.body(_feedback_body)
     feedback = await messages.record_feedback(
         call.services.database,
+        call.services.journal,
         call.customer_id,
         message_id,
         MessageEvent(body.event),

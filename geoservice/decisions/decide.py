@@ -33,6 +33,7 @@ from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
 from geoservice.decisions.message import Payload, Values, interest_values, place_values, render_check
 from geoservice.decisions.moment import OPEN_FOR, moment_check, store_state
+from geoservice.decisions.policy import CapScope
 from geoservice.decisions.quiet_hours import next_quiet_start, quiet_hours_check
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.schedule import AskAgain
@@ -40,6 +41,7 @@ from geoservice.decisions.sensitive import sensitive_check
 from geoservice.decisions.served import already_served_check, product_of, with_product, with_stock
 from geoservice.decisions.timing import Timing, timing
 from geoservice.decisions.why import Why, explain
+from geoservice.vocabulary import Channel
 
 __all__ = ["Check", "Decision", "Outcome", "decide"]
 
@@ -189,6 +191,18 @@ class _Moment:
             found = self._moments[key] = moment_check(facts, when, per_visit, self.usage, fast_matters=asked)
         return found
 
+    def limits(self, campaign: Campaign, evidence: Evidence) -> Check:
+        """Check 9."""
+        facts = self.facts
+        subject = {
+            CapScope.TOPIC: campaign.spec.topic,
+            CapScope.CAMPAIGN: campaign.campaign_id,
+            CapScope.STORE: facts.store.store_id if facts.store else None,
+            CapScope.PRODUCT: product_of(evidence),
+        }
+        channel = channel_of(facts, campaign.audience.channels) if facts.retailer.caps else Channel.PUSH
+        return limits_check(campaign, facts.retailer, self.usage, subject, channel)
+
     def values(self, match: Match | None) -> Values:
         """What templates may name."""
         key = id(match)  # one timeline gives one object for each interest
@@ -248,7 +262,7 @@ def _check_grounds(moment: _Moment, campaign: Campaign, when: Timing, checks: li
 def _check_message(moment: _Moment, campaign: Campaign, grounds: _Grounds, checks: list[Check]) -> Payload | None:
     """Run gates 8 to 10: they look at the moment in which the message would go out."""
     checks.append(moment.quiet_hours)
-    checks.append(limits_check(campaign, moment.facts.retailer, moment.usage))
+    checks.append(moment.limits(campaign, grounds.evidence))
     if not grounds.evidence.holds:  # there is nothing to fill the template with, and one refusal says so
         checks.append(_NOT_RENDERED)
         return None

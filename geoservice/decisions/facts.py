@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from geoservice.decisions.attention import Told
 from geoservice.decisions.campaigns import Campaign
+from geoservice.decisions.policy import CapRule
 from geoservice.vocabulary import (
     Channel,
     EventType,
@@ -65,6 +67,9 @@ class RetailerDefaults(Struct, frozen=True):
     per_visit: int = 1
     same_product_s: int = 30 * 86400
     feed_silent_s: int = 86400
+    caps: tuple[CapRule, ...] = ()
+    version: int = 0
+    """Of the policy that operations published; 0 for the settings."""
 
 
 class CustomerFacts(Struct, frozen=True):
@@ -168,6 +173,7 @@ class Slot(Struct, frozen=True):
     geofence_id: str | None = None
     visit_id: str | None = None
     product_id: str | None = None
+    channel: Channel = Channel.PUSH
 
 
 class Facts(Struct, frozen=True):
@@ -184,7 +190,9 @@ class Facts(Struct, frozen=True):
     """Of the longest window that any listening campaign asks for, newest first."""
     slots: tuple[Slot, ...]
     """Messages of the longest window that any limit asks for, newest first."""
-    campaigns: tuple[Campaign, ...]
+    told: tuple[Told, ...] = ()
+    """Messages that her phone has shown in the last year, and what she did with them."""
+    campaigns: tuple[Campaign, ...] = ()
     """The campaigns that listen to this transition."""
     retailer: RetailerDefaults = RetailerDefaults()
     waited: Mapping[str, datetime] = {}

@@ -1,4 +1,4 @@
-"""Check 9: daily caps, minimum gap, cooldown, limits per customer and visit. Pure.
+"""Check 9: caps, minimum gap, cooldown, limits per customer and visit, the attention budget. Pure.
 
 A cap slot is a message's own row. It counts from its reservation until 24 h after the provider accepted it.
 While its fate is open it counts as if it were happening now; once ``expires_at`` is past, and when the fate
@@ -9,18 +9,23 @@ slot back.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from geoservice.decisions.attention import attention, ladder
 from geoservice.decisions.campaigns import DAY_S, Campaign
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.facts import Facts, RetailerDefaults, Slot
+from geoservice.decisions.policy import CapRule, CapScope
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.vocabulary import FREED, MessageState
+from geoservice.vocabulary import FREED, Channel, MessageState
 
 DAY: Final = timedelta(hours=24)
+
+FLOOR_S: Final = ladder(1)[-1].days * DAY_S
+"""How far back the lowest attention budget looks."""
 
 MAX_LIFE_S: Final = DAY_S
 """No message lives longer between its reservation and its ``expires_at``."""
@@ -29,7 +34,9 @@ MAX_LIFE_S: Final = DAY_S
 def slot_window_s(campaigns: Iterable[Campaign], retailer: RetailerDefaults) -> int:
     """How far back, by reservation, messages must be loaded so that no limit overlooks one."""
     own = max((campaign.slot_window_s for campaign in campaigns), default=0)
-    return max(own, retailer.min_gap_s, retailer.cooldown_s, retailer.same_product_s, DAY_S) + MAX_LIFE_S
+    rules = max((rule.longest_s for rule in retailer.caps), default=0)
+    house = max(rules, retailer.min_gap_s, retailer.cooldown_s, retailer.same_product_s, FLOOR_S)
+    return max(own, house) + MAX_LIFE_S
 
 
 def counts_at(slot: Slot, at: datetime) -> datetime | None:
@@ -46,6 +53,8 @@ class Usage:
 
     def __init__(self, facts: Facts, zone: ZoneInfo, at: datetime) -> None:
         self.at = at
+        self.zone = zone
+        self.attention = attention(facts.told, facts.retailer.daily_cap, at)
         self.counted: list[tuple[Slot, datetime]] = [
             (slot, when) for slot in facts.slots if (when := counts_at(slot, at)) is not None
         ]
@@ -72,6 +81,10 @@ class Usage:
             *([Reason.DAILY_CAP_ROLLING] if self.rolling >= self.cap else []),
         ]
 
+    def within(self, window: timedelta) -> int:
+        """How many messages count in the window that ends now."""
+        return sum(self.at < when + window for _, when in self.counted)
+
     def of_campaign(self, campaign_id: str) -> list[datetime]:
         """When this campaign's messages count."""
         return self._of_campaign.get(campaign_id, [])
@@ -89,8 +102,14 @@ class Usage:
         return (visit_id, campaign_id) in self._of_both
 
 
-def limits_check(campaign: Campaign, retailer: RetailerDefaults, usage: Usage) -> Check:
-    """Check 9: the strictest rule wins."""
+def limits_check(
+    campaign: Campaign,
+    retailer: RetailerDefaults,
+    usage: Usage,
+    subject: Mapping[CapScope, str | None],
+    channel: Channel,
+) -> Check:
+    """Check 9: the strictest rule wins. ``subject`` names what the message would be about, for the retailer's rules."""
     limits, had = campaign.spec.limits, usage.of_campaign(campaign.campaign_id)
     min_gap_s = retailer.min_gap_s if limits.min_gap_s is None else limits.min_gap_s
     cooldown_s = retailer.cooldown_s if limits.cooldown_s is None else limits.cooldown_s
@@ -112,7 +131,44 @@ def limits_check(campaign: Campaign, retailer: RetailerDefaults, usage: Usage) -
         used["per_customer"] = limits.per_customer
         if len(had) >= limits.per_customer:
             refusals.append(Reason.PER_CUSTOMER_LIMIT)
+    full = [entry for rule in retailer.caps if (entry := _full(rule, usage, subject, channel)) is not None]
+    if full:
+        refusals.append(Reason.CAP_RULE)
+        used["rules"] = full
+    if not usage.attention.is_full:
+        level = usage.attention.level
+        spent = usage.within(timedelta(days=level.days))
+        used["attention"] = {"messages": level.messages, "days": level.days, "spent": spent}
+        if spent >= level.messages or (level.days == 1 and usage.today >= level.messages):
+            refusals.append(Reason.ATTENTION_BUDGET)
     return check(Gate.LIMITS, refusals, used)
+
+
+def _full(
+    rule: CapRule, usage: Usage, subject: Mapping[CapScope, str | None], channel: Channel
+) -> dict[str, Any] | None:
+    """The rule and what it has counted, if it applies to this message and leaves nothing."""
+    name = subject.get(rule.scope)
+    if rule.channel not in {None, channel} or (rule.scope is not CapScope.GLOBAL and name is None):
+        return None
+    if rule.of not in {None, name}:
+        return None
+    had = sum(
+        rule.counts(when, usage.at, usage.zone)
+        for slot, when in usage.counted
+        if rule.channel in {None, slot.channel} and _subject_of(slot)[rule.scope] == name
+    )
+    return {"rule": rule, "had": had} if had >= rule.n else None
+
+
+def _subject_of(slot: Slot) -> dict[CapScope, str | None]:
+    return {
+        CapScope.GLOBAL: None,
+        CapScope.TOPIC: slot.topic,
+        CapScope.CAMPAIGN: slot.campaign_id,
+        CapScope.STORE: slot.store_id,
+        CapScope.PRODUCT: slot.product_id,
+    }
 
 
 def _within(last_at: datetime | None, window_s: int, at: datetime) -> bool:

@@ -74,6 +74,8 @@ class Reason(StrEnum):
     MIN_GAP = "min_gap"
     CAMPAIGN_COOLDOWN = "campaign_cooldown"
     PER_CUSTOMER_LIMIT = "per_customer_limit"
+    CAP_RULE = "cap_rule"
+    ATTENTION_BUDGET = "attention_budget"
     CONTENT_FAILED = "content_failed"
     CONTENT_TOO_LONG = "content_too_long"
     LOCK_SCREEN = "lock_screen"
@@ -345,6 +347,18 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "The customer has had this campaign's message as often as it may be sent to one person.",
         "You have had this message as often as we send it.",
         "`per_customer` counts over the campaign's life, at most a year.",
+    ),
+    Reason.CAP_RULE: ReasonText(
+        Gate.LIMITS,
+        "One of the retailer's cap rules leaves nothing.",
+        "You have had as many messages of this kind as we send.",
+        "The rules of `PUT /v1/policy`, by topic, campaign, store or product; the record names the rule and its count.",
+    ),
+    Reason.ATTENTION_BUDGET: ReasonText(
+        Gate.LIMITS,
+        "The customer's attention budget is spent.",
+        "We write to you less often, because you seldom respond.",
+        "`GET /v1/me/attention` shows the arithmetic: three misses are a step down, a response is a step up.",
     ),
     Reason.CONTENT_FAILED: ReasonText(
         Gate.RENDER,

@@ -22,6 +22,7 @@ from geoservice.storage.database import Database
 from geoservice.storage.journal import ConsentWithdrawn, Journal, PreferencesChanged, SignedOut
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Channel, EventType, OsPermission, Platform, Purpose, to_jsonable
+from geoservice.workflows.attention import note_purchases
 from geoservice.workflows.standing import Standing, refuse_alias, standing, welcome
 
 TOPICS_MAX: Final = 200
@@ -271,6 +272,11 @@ async def preferences(database: Database, customer_id: str) -> tuple[Preferences
     return _decode_preferences(row)
 
 
+async def preferences_of(connection: Connection, customer_id: str) -> Preferences:
+    """Give her settings as a transaction sees them."""
+    return _decode_preferences(await _sql.preferences.row(connection, customer_id=customer_id))[0]
+
+
 def _decode_preferences(row: Any) -> tuple[Preferences, int]:
     if row is None:
         return Preferences(), 0
@@ -295,37 +301,54 @@ async def change_preferences(
         await welcome(connection, customer_id, at)
         await _sql.add_customer.run(connection, customer_id=customer_id, at=at)
         await lock_customer(connection, customer_id)
-        row = await _sql.preferences.row(connection, customer_id=customer_id)
-        before, known = _decode_preferences(row)
-        if expected is not None and known not in expected:
-            raise PreconditionFailed("The settings were changed since they were read; read them again.")
-        after = msgspec.convert(merge_patch(to_jsonable(before), _dated(patch, before, at)), Preferences)
-        if len(after.topics) > TOPICS_MAX:
-            raise Invalid(f"At most {TOPICS_MAX} topics.", code="too_many_topics")
-        if len(after.interests) > INTERESTS_MAX:
-            raise Invalid(f"At most {INTERESTS_MAX} interests.", code="too_many_interests")
-        version = await _sql.save_preferences.value(connection, customer_id=customer_id, body=to_jsonable(after), at=at)
-        everything = _is_stricter(before, after, at)
-        topics = [topic for topic, on in before.topics.items() if on and not after.topics.get(topic)]
-        channels = [each.value for each in Channel if not after.channels.get(each, each is Channel.PUSH)]
-        await _sql.forbid_resending.run(
-            connection, customer_id=customer_id, everything=everything, topics=topics, channels=channels, purposes=[]
-        )
-        withdrawn = await _cancel(
-            connection,
-            _sql.cancel_unwanted,
-            customer_id,
-            at,
-            everything=everything,
-            topics=topics,
-            channels=channels,
-        )
-        return after, version, withdrawn
+        return await merge_preferences(connection, customer_id, patch, at, expected=expected)
 
     result: tuple[Preferences, int, Withdrawn] = await run_locked(database, work)
-    settings = msgspec.convert(to_jsonable(result[0]), dict[str, Any])
-    await journal.add(PreferencesChanged(at, journal.pseudonym(customer_id), settings))
+    await write_down(journal, customer_id, result[0], at)
     return result
+
+
+async def write_down(journal: Journal, customer_id: str, settings: Preferences, at: datetime) -> None:
+    """Put her settings where a restored backup cannot bring back older ones."""
+    body = msgspec.convert(to_jsonable(settings), dict[str, Any])
+    await journal.add(PreferencesChanged(at, journal.pseudonym(customer_id), body))
+
+
+async def merge_preferences(
+    connection: Connection,
+    customer_id: str,
+    patch: dict[str, Any],
+    at: datetime,
+    *,
+    expected: Collection[int] | None = None,
+) -> tuple[Preferences, int, Withdrawn]:
+    """Merge a patch in a transaction that holds her lock; :func:`write_down` comes after it."""
+    row = await _sql.preferences.row(connection, customer_id=customer_id)
+    before, known = _decode_preferences(row)
+    if expected is not None and known not in expected:
+        raise PreconditionFailed("The settings were changed since they were read; read them again.")
+    after = msgspec.convert(merge_patch(to_jsonable(before), _dated(patch, before, at)), Preferences)
+    if len(after.topics) > TOPICS_MAX:
+        raise Invalid(f"At most {TOPICS_MAX} topics.", code="too_many_topics")
+    if len(after.interests) > INTERESTS_MAX:
+        raise Invalid(f"At most {INTERESTS_MAX} interests.", code="too_many_interests")
+    version = await _sql.save_preferences.value(connection, customer_id=customer_id, body=to_jsonable(after), at=at)
+    everything = _is_stricter(before, after, at)
+    topics = [topic for topic, on in before.topics.items() if on and not after.topics.get(topic)]
+    channels = [each.value for each in Channel if not after.channels.get(each, each is Channel.PUSH)]
+    await _sql.forbid_resending.run(
+        connection, customer_id=customer_id, everything=everything, topics=topics, channels=channels, purposes=[]
+    )
+    withdrawn = await _cancel(
+        connection,
+        _sql.cancel_unwanted,
+        customer_id,
+        at,
+        everything=everything,
+        topics=topics,
+        channels=channels,
+    )
+    return after, version, withdrawn
 
 
 def _dated(patch: dict[str, Any], before: Preferences, at: datetime) -> dict[str, Any]:
@@ -440,6 +463,9 @@ async def record_events(
             source=source,
             at=at,
         )
+        new = {row["event_id"] for row in rows}
+        bought = [event for event in events if event.type is EventType.PURCHASED and event.identity in new]
+        await note_purchases(connection, hers.customer_id, bought)
         return len(rows)
 
     return await database.run(work)

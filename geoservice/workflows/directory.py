@@ -23,6 +23,7 @@ from geoservice.geofencing.geofence import Geofence
 from geoservice.storage.database import UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import GeofenceKind, Transition
+from geoservice.workflows.policy import load_policy
 
 CHANNEL: Final = "geoservice_directory"
 _POLL_S: Final = 1.0
@@ -59,6 +60,7 @@ class Snapshot:
     stores: Mapping[str, Store] = field(default_factory=dict)
     campaigns: Mapping[str, Campaign] = field(default_factory=dict)
     retailer: RetailerDefaults = field(default_factory=RetailerDefaults)
+    defaults: RetailerDefaults = field(default_factory=RetailerDefaults)
     listeners: Listeners = field(default_factory=lambda: Listeners({}))
     revisions: Mapping[str, int] = field(default_factory=dict)
 
@@ -85,7 +87,9 @@ class Directory:
         self._revisions: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self.snapshot = Snapshot(Catalogue.build((), 0), retailer=retailer)
+        self.defaults = retailer
+        """What the settings say; a published policy goes before."""
+        self.snapshot = Snapshot(Catalogue.build((), 0), retailer=retailer, defaults=retailer)
         self.loaded = False
 
     async def reload(self) -> None:
@@ -111,6 +115,8 @@ class Directory:
             snapshot = replace(snapshot, catalogue=await self._build(stale["geofences"]))
         if "campaigns" in stale:
             snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
+        if "policy" in stale:
+            snapshot = replace(snapshot, retailer=await load_policy(connection, self.defaults))
         return snapshot
 
     async def _load_fences(self, connection: Connection, version: int) -> dict[str, Geofence]:
@@ -174,7 +180,7 @@ def _in_force(fences: Mapping[str, Geofence], at: datetime) -> tuple[list[Geofen
     return current, min(changes, default=None)
 
 
-QUICK_ROOMS: Final = frozenset({"stores", "campaigns"})
+QUICK_ROOMS: Final = frozenset({"stores", "campaigns", "policy"})
 
 
 async def brought_up(connection: Connection, snapshot: Snapshot) -> Snapshot:
@@ -185,6 +191,8 @@ async def brought_up(connection: Connection, snapshot: Snapshot) -> Snapshot:
         snapshot = replace(snapshot, stores=await load_stores(connection))
     if "campaigns" in stale:
         snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
+    if "policy" in stale:
+        snapshot = replace(snapshot, retailer=await load_policy(connection, snapshot.defaults))
     return replace(snapshot, revisions={**snapshot.revisions, **{room: revisions[room] for room in stale}})
 
 

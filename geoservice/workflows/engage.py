@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import msgspec
 
+from geoservice.decisions.attention import Told
 from geoservice.decisions.campaigns import Ambiguous, Campaign
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
@@ -42,7 +43,9 @@ from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import DECISIONS, UNDECIDED
 from geoservice.vocabulary import (
+    Channel,
     EventType,
+    GeofenceKind,
     MessageState,
     OsPermission,
     Purpose,
@@ -51,6 +54,7 @@ from geoservice.vocabulary import (
     TransitionKind,
     to_jsonable,
 )
+from geoservice.workflows.attention import load_told, note_visits
 from geoservice.workflows.directory import Snapshot, as_fact, brought_up
 from geoservice.workflows.products import load_shop
 from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
@@ -75,6 +79,7 @@ class _Known:
     consents: dict[Purpose, ConsentFact] = field(default_factory=dict)
     events: list[ContextEvent] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     visits: list[VisitFact] = field(default_factory=list)
     doings: list[datetime] = field(default_factory=list)
     shops: dict[str | None, ShopFacts] = field(default_factory=dict)
@@ -131,6 +136,7 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
         visits = Visits(await _sql.visits.fetch(connection, customer_ids=locked, since=oldest - RESUME_WITHIN))
         ledger = _Ledger()
         heard = _hear(undecided, snapshot)
+        await note_visits(connection, _arrivals(undecided, snapshot))
         # If nobody listens, nothing needs to be known of the customers.
         known = await _load(connection, snapshot, heard, rows, visits.ids, at) if heard else {}
         if known:
@@ -161,6 +167,20 @@ def _hear(undecided: Iterable[Row], snapshot: Snapshot) -> dict[tuple[str, str, 
         if campaigns:
             heard[_key(row)] = campaigns
     return heard
+
+
+def _arrivals(undecided: Iterable[Row], snapshot: Snapshot) -> list[tuple[str, str, datetime]]:
+    """Who stepped into which store, and when: not merely near it."""
+    arrivals = []
+    for row in undecided:
+        fence = snapshot.fence(row["geofence_id"])
+        came = row["waited_for"] is None and row["kind"] == TransitionKind.ENTER and not row["initial"]
+        if came and fence is not None and fence.store_id is not None and fence.kind in INDOORS:
+            arrivals.append((row["customer_id"], fence.store_id, row["at"]))
+    return arrivals
+
+
+INDOORS: Final = frozenset({GeofenceKind.STORE, GeofenceKind.DEPARTMENT})
 
 
 def _key(row: Row) -> tuple[str, str, bool]:
@@ -364,6 +384,7 @@ def _facts(
         preferences=known.preferences,
         events=tuple(known.events),
         slots=(),
+        told=tuple(known.told),
         campaigns=campaigns,
         retailer=snapshot.retailer,
         shop=known.shops.get(fence.store_id, ShopFacts()),
@@ -395,6 +416,7 @@ def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Sl
         geofence_id=facts.geofence.geofence_id,
         visit_id=facts.visit_id,
         product_id=decision.product_id,
+        channel=channel_of(facts, _campaign_of(facts, decision).audience.channels),
     )
 
 
@@ -437,7 +459,10 @@ async def _load(
     for row in await _sql.slots.fetch(connection, customer_ids=ids, visit_ids=visit_ids, since=at - slot_window):
         values = dict(row)
         customer_id = values.pop("customer_id")
-        known[customer_id].slots.append(Slot(**{**values, "state": MessageState(values["state"])}))
+        states = {"state": MessageState(values["state"]), "channel": Channel(values["channel"])}
+        known[customer_id].slots.append(Slot(**{**values, **states}))
+    for customer_id, told in (await load_told(connection, ids, at)).items():
+        known[customer_id].told = told
     if visit_window_s := max(campaign.visit_window_s for campaign in campaigns):
         since = at - timedelta(seconds=visit_window_s)
         for row in await _sql.recent_visits.fetch(connection, customer_ids=ids, since=since):

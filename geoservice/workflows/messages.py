@@ -9,11 +9,19 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from geoservice.decisions.facts import Preferences
 from geoservice.errors import Conflict, NotFound
 from geoservice.storage.database import Database
+from geoservice.storage.journal import Journal
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import MessageEvent, MessageState
-from geoservice.workflows.customers import lock_customer, run_locked
+from geoservice.workflows.customers import (
+    lock_customer,
+    merge_preferences,
+    preferences_of,
+    run_locked,
+    write_down,
+)
 
 _sql = Queries("messages")
 
@@ -55,6 +63,7 @@ class Feedback(msgspec.Struct, frozen=True):
 
 async def record_feedback(
     database: Database,
+    journal: Journal,
     customer_id: str,
     message_id: str,
     event: MessageEvent,
@@ -62,12 +71,13 @@ async def record_feedback(
     at: datetime,
     happened_at: datetime | None = None,
 ) -> Feedback:
-    """Put on record what the phone or the customer said about a message, once. Raises NotFound.
+    """Put on record what the phone or the customer said about a message, once, with its effects. Raises NotFound.
 
-    A report may come late, but nothing happens before the message was decided, nor in the future.
+    "Creepy" lowers her comfort level, "stop" turns the topic off, in the same transaction. A report may come late, but
+    nothing happens before the message was decided, nor in the future.
     """
 
-    async def work(connection: Connection) -> Feedback:
+    async def work(connection: Connection) -> tuple[Feedback, Preferences | None]:
         await lock_customer(connection, customer_id)
         message = await _sql.lock.row(connection, customer_id=customer_id, message_id=message_id)
         if message is None:
@@ -77,21 +87,34 @@ async def record_feedback(
             known = await _sql.event.value(
                 connection, customer_id=customer_id, message_id=message_id, event=event.value
             )
-            return Feedback(event, known, repeated=True)
-        await _apply(connection, customer_id, message, Feedback(event, when))
-        return Feedback(event, when)
+            return Feedback(event, known, repeated=True), None
+        settings = await _apply(connection, customer_id, message, Feedback(event, when), at)
+        return Feedback(event, when), settings
 
-    feedback: Feedback = await run_locked(database, work)
+    feedback: Feedback
+    feedback, settings = await run_locked(database, work)
+    if settings is not None:
+        await write_down(journal, customer_id, settings, at)
     return feedback
 
 
-async def _apply(connection: Connection, customer_id: str, message: asyncpg.Record, feedback: Feedback) -> None:
+async def _apply(
+    connection: Connection, customer_id: str, message: asyncpg.Record, feedback: Feedback, at: datetime
+) -> Preferences | None:
     """Let a new fact have its effects, in the transaction that stores it, under the customer's lock.
 
     Whatever she did with a message, her phone has shown it: `delivered` follows from everything else.
     """
     if feedback.event is not MessageEvent.DELIVERED:
         await add_event(connection, customer_id, message["message_id"], MessageEvent.DELIVERED, feedback.at)
+    if feedback.event is MessageEvent.STOP:
+        patch: dict[str, Any] = {"topics": {message["topic"]: False}}
+    elif feedback.event is MessageEvent.CREEPY:
+        level = (await preferences_of(connection, customer_id)).comfort_level
+        patch = {"comfort_level": max(1, level - 1)}
+    else:
+        return None
+    return (await merge_preferences(connection, customer_id, patch, at))[0]
 
 
 async def add_event(

@@ -62,6 +62,13 @@ CUSTOMERS: Final = (
     Kept("consents", "evidence of every answer; cannot be changed, only added to", WITH_HER),
     Kept("preferences", "her settings", WITH_HER),
     Kept(
+        "preference_versions",
+        "her settings as they were, to replay a campaign with what held then",
+        "{days} days",
+        age="at",
+        days="keep_visits_days",
+    ),
+    Kept(
         "decisions",
         "why she got a message or did not, with the facts used",
         "{days} days",
@@ -121,6 +128,7 @@ SHOP: Final = (
     Kept(
         "campaign_hours", "how many messages a campaign with a ceiling sent in an hour, to nobody by name", "two days"
     ),
+    Kept("policies", "the retailer's rules in every version, and who published them", "for ever"),
     Kept("products", "what is sold, what does as well, what goes with it", "until forgotten"),
     Kept("stock", "what a store has", "until replaced"),
     Kept("feeds", "when a till, the web shop or a stock system last spoke", "until forgotten"),

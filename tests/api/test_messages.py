@@ -110,4 +110,4 @@ async def test_a_wrong_report_is_refused(service):
 def test_every_report_is_an_event():
     """The words that a phone may use are events of a message; `converted` is the service's own."""
     words = set(get_args(get_type_hints(FeedbackBody)["event"]))
-    assert words == {event.value for event in MessageEvent} - {"converted"}
+    assert words == {event.value for event in MessageEvent} - {"converted", "visited"}

@@ -136,11 +136,11 @@ def test_enough_messages_are_loaded_for_every_limit(build):
     """The window for loading messages covers the longest limit and the life of a message before it."""
     day_s = 86_400
     retailer = RetailerDefaults(same_product_s=0)
-    assert slot_window_s([build.campaign()], retailer) == 7 * day_s + day_s
+    assert slot_window_s([build.campaign()], retailer) == 14 * day_s + day_s
     assert slot_window_s([build.campaign()], RetailerDefaults()) == 30 * day_s + day_s
     assert slot_window_s([build.campaign(limits={"cooldown_s": 30 * day_s})], retailer) == 31 * day_s
     assert slot_window_s([build.campaign(limits={"per_customer": 1})], retailer) > 365 * day_s
-    assert slot_window_s([], RetailerDefaults(min_gap_s=0, cooldown_s=0, same_product_s=0)) == 2 * day_s
+    assert slot_window_s([], RetailerDefaults(min_gap_s=0, cooldown_s=0, same_product_s=0)) == 15 * day_s
 
 
 def q(start, end):

@@ -8,6 +8,7 @@ from datetime import time, timedelta
 import msgspec
 import pytest
 
+from geoservice.decisions.attention import Told
 from geoservice.decisions.decide import decide
 from geoservice.decisions.facts import (
     CustomerFacts,
@@ -17,8 +18,9 @@ from geoservice.decisions.facts import (
     ShopFacts,
     StoreFacts,
 )
+from geoservice.decisions.policy import CapRule, CapScope
 from geoservice.decisions.reasons import REASONS, Reason
-from geoservice.vocabulary import Channel, EventType, MessageState, OsPermission, Purpose
+from geoservice.vocabulary import Channel, EventType, MessageEvent, MessageState, OsPermission, Purpose
 
 S = timedelta(seconds=1)
 MIN = timedelta(minutes=1)
@@ -175,6 +177,19 @@ def silent_for(feed, silence, **campaigns):
     return facts
 
 
+def answered(event):
+    """Three messages long ago, one of them with this answer, and one message three hours ago."""
+
+    def facts(b):
+        told = tuple(Told(f"m{n}", b.at - n * DAY) for n in (5, 6))
+        last = Told("m7", b.at - 7 * DAY, ((event, b.at - 7 * DAY + H),))
+        free = RetailerDefaults(min_gap_s=0, cooldown_s=0)
+        return b.facts(told=(*told, last), slots=(b.slot(3 * H),), retailer=free)
+
+    return facts
+
+
+A_WEEK = CapRule(CapScope.STORE, 1, within_s=7 * 86_400)
 SPECIFIC = {"content": {"title": "At {{ store.name }}", "body": "Hello"}}
 PLAIN = {"content": {"title": "Hello", "body": "Come in"}}
 
@@ -294,6 +309,13 @@ CASES = {
         had(6 * DAY, rules={"cooldown_s": 604_800}, campaign_id="other"),
     ),
     Reason.PER_CUSTOMER_LIMIT: (limited(2, 2), limited(2, 1)),
+    # One message about this store a week; another store has its own.
+    Reason.CAP_RULE: (
+        had(3 * DAY, rules={"caps": (A_WEEK,)}, store_id="s1"),
+        had(3 * DAY, rules={"caps": (A_WEEK,)}, store_id="s2"),
+    ),
+    # Three messages that nobody answered: one a day is left of two; an answer to one of them makes it two misses.
+    Reason.ATTENTION_BUDGET: (answered(MessageEvent.DISMISSED), answered(MessageEvent.OPENED)),
     # A sentence with a hole is not sent.
     Reason.CONTENT_FAILED: (
         lambda b: b.facts(store=None),

@@ -28,6 +28,7 @@ from geoservice.api import schemas
 from geoservice.app import all_routes
 from geoservice.config import PREFIX, SETTINGS
 from geoservice.decisions import campaigns, conditions, schedule
+from geoservice.decisions.policy import Calendar, CapRule, CapScope
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.served import Feed
 from geoservice.geofencing.uploads import checks, features
@@ -44,6 +45,7 @@ from geoservice.vocabulary import (
     Purpose,
     Role,
 )
+from geoservice.workflows.policy import PolicyBody
 from geoservice.workflows.products import ProductBody, StockBody, StockItem
 from geoservice.workflows.publishing import StoreBody
 
@@ -189,6 +191,8 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("products.md", ProductBody),
         ("products.md", StockBody),
         ("products.md", StockItem),
+        ("limits.md", PolicyBody),
+        ("limits.md", CapRule),
     ],
     ids=lambda part: getattr(part, "__name__", None),
 )
@@ -215,6 +219,8 @@ def test_every_field_is_explained(page: str, kind: type) -> None:
         ("first-campaign.md", schedule.Weekday),
         ("first-campaign.md", schedule.AskAgain),
         ("first-campaign.md", conditions.Surely),
+        ("limits.md", CapScope),
+        ("limits.md", Calendar),
         ("connect-your-app.md", Purpose),
         ("connect-your-app.md", [f"ignored `{reason}" for reason in Ignored]),
         ("settings.md", Role),

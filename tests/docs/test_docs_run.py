@@ -20,7 +20,14 @@ from pygments.token import Token
 
 from geoservice.vocabulary import Fix
 
-PAGES = ["quick-start.md", "connect-your-app.md", "upload-geofences.md", "first-campaign.md", "products.md"]
+PAGES = [
+    "quick-start.md",
+    "connect-your-app.md",
+    "upload-geofences.md",
+    "first-campaign.md",
+    "products.md",
+    "limits.md",
+]
 """In the order in which a reader goes through them, in one shell; the quick start's last block ends the service."""
 
 CALLS = """

@@ -68,7 +68,7 @@ order by e.customer_id, e.occurred_at desc;
 -- name: slots
 -- Every message of the window, and every one of these visits, in any state: the rows are the cap slots.
 select customer_id, message_id, campaign_id, topic, reserved_at, expires_at, accepted_at, store_id, geofence_id,
-       visit_id, product_id,
+       visit_id, product_id, channel,
        -- What may have reached her holds its slot, whatever became of later attempts.
        case when in_doubt and state <> 'accepted' then 'unknown' else state end as state
 from messages
