@@ -79,8 +79,8 @@ OLDEST_DUE: Final = Gauge(
 )
 ENDED: Final = Counter(
     "geoservice_messages_ended",
-    "Messages that a sender or a timer brought to an end, by state.",
-    ["state"],
+    "Messages that a sender or a timer brought to an end, by state, and by why; none for those that were accepted.",
+    ["state", "reason"],
     registry=REGISTRY,
 )
 LATE_OUTCOMES: Final = Counter(

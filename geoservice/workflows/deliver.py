@@ -247,7 +247,7 @@ async def _begin(connection: Connection, lease: dict[str, Any], claimed: int) ->
         settled = await _sql.settle_unsendable.fetch(connection, claim_id=lease["claim_id"], at=lease["at"])
         for row in settled:
             if row["state"] != "pending":
-                ENDED.labels(row["state"]).inc()
+                ENDED.labels(row["state"], row["failure"]).inc()
     return rows, claimed - len(rows) - len(settled)
 
 

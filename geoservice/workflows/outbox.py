@@ -36,7 +36,7 @@ class Outbox:
         at = self._clock.now()
         async with self._database.connection() as connection:
             while expired := await _sql.expire.run(connection, at=at, limit=EXPIRED_AT_ONCE):
-                ENDED.labels(MessageState.EXPIRED.value).inc(expired)
+                ENDED.labels(MessageState.EXPIRED.value, "expired").inc(expired)
                 if expired < EXPIRED_AT_ONCE:
                     break
             await _sql.recover_leases.run(connection, at=at)

@@ -167,7 +167,7 @@ class Completer:
             return await self._store(batch[:middle]) + await self._store(batch[middle:])
         for each in batch:
             if each.message_id in stored and not MESSAGE_MOVES[each.settled.state] - {MessageState.CLAIMED}:
-                ENDED.labels(each.settled.state.value).inc()
+                ENDED.labels(each.settled.state.value, each.settled.failure or "none").inc()
         late = len(unstored) - len(held)
         if late:
             LATE_OUTCOMES.inc(late)

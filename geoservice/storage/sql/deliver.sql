@@ -126,7 +126,7 @@ set state = case when m.expires_at <= :at then 'expired' when m.unwanted then 'c
     claim_id = null, lease_until = null
 from settled s
 where m.customer_id = s.customer_id and m.message_id = s.message_id and m.state = 'claimed'
-returning m.state;
+returning m.state, m.failure;
 
 -- name: complete
 -- Many at once, each fenced by its own claim: a sender whose lease was lost finds nothing to complete. Rows that somebody
