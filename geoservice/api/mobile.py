@@ -38,7 +38,7 @@ async def put_device(call: Call) -> web.Response:
     registration = customers.Registration(**msgspec.structs.asdict(body))
     services = call.services
     await customers.register_device(
-        services.database, (call.customer_id, device_id), registration, services.clock.now()
+        services.database, services.journal, (call.customer_id, device_id), registration, services.clock.now()
     )
     return answer({"device_id": device_id, "registered": True})
 

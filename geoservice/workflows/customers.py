@@ -110,12 +110,22 @@ async def _create_device(connection: Connection, key: tuple[str, str], at: datet
     return True
 
 
-async def register_device(database: Database, key: tuple[str, str], registration: Registration, at: datetime) -> None:
+async def register_device(
+    database: Database, journal: Journal, key: tuple[str, str], registration: Registration, at: datetime
+) -> None:
     """Sign a customer in on a phone. A push token belongs to one customer: the one before is not pushed to here."""
+    for before in await _take_address(database, key, registration, at):
+        await journal.add(SignedOut(at, journal.pseudonym(before[0]), journal.pseudonym(*before)))
+
+
+async def _take_address(
+    database: Database, key: tuple[str, str], registration: Registration, at: datetime
+) -> list[tuple[str, str]]:
+    """Do what :func:`register_device` does to the database; returns who had the push token before, and where."""
     customer_id, device_id = key
     address = {"push_token": registration.push_token, "fid": registration.fid}
 
-    async def work(connection: Connection) -> None:
+    async def work(connection: Connection) -> list[tuple[str, str]]:
         names = sorted(f"{kind} {value}" for kind, value in address.items() if value is not None)
         await _sql.lock_address.fetch(connection, names=names)
         await welcome(connection, customer_id, at)
@@ -145,8 +155,10 @@ async def register_device(database: Database, key: tuple[str, str], registration
             **msgspec.structs.asdict(registration),
         )
         await _sql.copy_location_consent.run(connection, customer_id=customer_id, device_id=device_id)
+        return [(row["customer_id"], row["device_id"]) for row in others]
 
-    await run_locked(database, work)
+    before: list[tuple[str, str]] = await run_locked(database, work)
+    return before
 
 
 async def remove_device(database: Database, journal: Journal, key: tuple[str, str], at: datetime) -> None:

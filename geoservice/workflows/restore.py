@@ -181,7 +181,7 @@ async def _sign_out(
     gone = 0
     for phone in phones:
         entry = entries.get(journal.pseudonym(customer_id, phone["device_id"]))
-        if entry is not None and phone["registered_at"] <= entry.at:
+        if entry is not None and phone["signed_in_at"] <= entry.at:
             await customers.forget_device(database, (customer_id, phone["device_id"]), at)
             gone += 1
     return gone

@@ -75,6 +75,12 @@ async def test_an_old_backup_sends_nothing_and_grants_nothing(postgres, database
             await client.ok("PUT", f"/v1/me/consents/{purpose}", body, who=client.customer(person))
         await client.ok("PATCH", "/v1/me/preferences", {"topics": {"sneakers": False}}, who=client.customer("dora"))
         await client.ok("DELETE", "/v1/devices/phone", who=client.customer("fay"))
+        await client.ok(
+            "PUT",
+            "/v1/devices/phone-that-was-adas",
+            {"platform": "android", "push_token": "token-ada-phone"},
+            who=client.customer("gil"),
+        )
         now = client.now
 
     async with restored(postgres, backup) as url:
@@ -97,7 +103,7 @@ async def test_an_old_backup_sends_nothing_and_grants_nothing(postgres, database
             assert [push.token for push in fcm.accepted] == ["token-eve-phone"]
             reasons = {p: [d["reason"] for d in await client.decisions(p)][-1] for p in ("ben", "dora")}
             assert reasons == {"ben": "no_push_consent", "dora": "topic_off"}
-            assert not await client.sql("select from devices where customer_id = 'fay'")
+            assert not await client.sql("select from devices where customer_id in ('ada', 'fay')")
             states = await client.sql(
                 "select state, failure, in_doubt from messages where customer_id in ('ada', 'ben')"
             )

@@ -48,7 +48,7 @@ where (customer_id, message_id) in (
 select customer_id, created_at from customers;
 
 -- name: devices_of
-select device_id, registered_at from devices where customer_id = :customer_id;
+select device_id, greatest(registered_at, token_set_at) as signed_in_at from devices where customer_id = :customer_id;
 
 -- name: last_answer
 -- The record of a purpose that is in force.
