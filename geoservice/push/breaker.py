@@ -50,7 +50,7 @@ class Care(Struct, frozen=True):
 
 CARE: Final[dict[Illness, Care]] = {
     # 503, no connection, no access token: nothing was sent, so asking costs nothing.
-    Illness.REFUSING: Care(streak=10, first_open_s=0.25, longest_open_s=2.0, probes=16),
+    Illness.REFUSING: Care(streak=10, first_open_s=0.25, longest_open_s=1.0, probes=32),
     # 500, cut, no answer in time: each probe may cost a message its one chance.
     Illness.DOUBTFUL: Care(streak=5, first_open_s=1.0, longest_open_s=10.0, probes=1),
     # The APNs key kept at Firebase is wrong: iPhones only, so what Android phones get in between ends the streak.

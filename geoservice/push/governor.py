@@ -77,7 +77,7 @@ class Governor:
     async def send(self, push: OutgoingPush) -> outcomes.Outcome:
         """Send one message that :meth:`take` permitted."""
         began_s = time.monotonic()
-        well = False
+        well: bool | None = None
         try:
             outcome = await self._send(push)
             well = self._learn(outcome)
@@ -137,8 +137,8 @@ class Governor:
             _log.error("sender_failed", channel=self.channel.value, message_id=push.message_id, exc_info=error)
             return outcomes.InDoubt("internal_error")
 
-    def _learn(self, outcome: outcomes.Outcome) -> bool:
-        """Tell breaker and bucket; whether the provider is well."""
+    def _learn(self, outcome: outcomes.Outcome) -> bool | None:
+        """Tell breaker and bucket; whether the provider bears the load, None when this says nothing about it."""
         now_s = time.monotonic()
         busy = isinstance(outcome, outcomes.RetryLater) and outcome.reason == "quota_exceeded"
         if busy:
@@ -149,7 +149,9 @@ class Governor:
         if outcome != outcomes.NotSent(outcomes.SENDER_CLOSED):
             self._observe(illness, outcome)
         _alarm(outcome)
-        return illness is None and not busy
+        if busy or illness is Illness.DOUBTFUL:
+            return False
+        return True if illness is None else None
 
     def _observe(self, illness: Illness | None, outcome: outcomes.Outcome) -> None:
         before = self._breaker.state

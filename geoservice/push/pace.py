@@ -95,9 +95,11 @@ class Window:
         """Free places that were taken and not used."""
         self.under_way -= unused
 
-    def done(self, *, well: bool, now_s: float) -> None:
-        """Free the place of a call that ended."""
+    def done(self, *, well: bool | None, now_s: float) -> None:
+        """Free the place of a call that ended; ``well`` is None when its end says nothing about the load."""
         self.under_way -= 1
+        if well is None:
+            return
         if not well:
             if now_s - self._halved_at_s >= 1.0:
                 self.limit, self._halved_at_s = max(self.SMALLEST, self.limit // 2), now_s

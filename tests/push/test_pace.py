@@ -66,7 +66,7 @@ def test_tokens_are_never_made_of_nothing(steps):
 # The window ---------------------------------------------------------------------------------------------------------
 
 
-def answers(window: Window, count: int, *, well: bool = True, now_s: float = 0.0) -> None:
+def answers(window: Window, count: int, *, well: bool | None = True, now_s: float = 0.0) -> None:
     for _ in range(count):
         window.done(well=well, now_s=now_s)
 
@@ -97,6 +97,14 @@ def test_the_window_halves_once_a_second_when_answers_are_bad():
     for second in range(2, 20):
         answers(window, window.take(1), well=False, now_s=float(second))
     assert window.limit == Window.SMALLEST
+
+
+def test_an_outright_refusal_leaves_the_window_as_it_is():
+    """A 503 or a refused connection says nothing about how many calls the provider bears: the breaker sees to it."""
+    window = Window()
+    window.take(64)
+    answers(window, 64, well=None)
+    assert (window.limit, window.under_way) == (64, 0)
 
 
 # Pruning ------------------------------------------------------------------------------------------------------------
