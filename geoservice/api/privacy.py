@@ -62,9 +62,13 @@ async def get_export(call: Call) -> web.StreamResponse:
                     await response.prepare(call.request)
                 async with asyncio.timeout(READER_S):
                     await response.write(piece)
-        except BaseException:
-            if response.prepared and call.request.transport is not None:
+        except BaseException as error:
+            if not response.prepared:
+                raise
+            if call.request.transport is not None:
                 call.request.transport.abort()  # half a document must not look like a whole one
+            if isinstance(error, TimeoutError | ConnectionError):
+                return response  # a reader who went away is no error of ours
             raise
         finally:
             await pieces.aclose()

@@ -12,7 +12,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import delivery, fleet, ingest, latency, memory, presence, soak
+from geoservice.bench import delivery, fleet, ingest, latency, memory, presence, soak, trust
 from geoservice.errors import SettingsError
 
 BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
@@ -23,8 +23,9 @@ BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "presence": presence.measure,
     "memory": memory.measure,
     "soak": soak.measure,
+    "trust": trust.measure,
 }
-BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence")
+BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence", "trust")
 """Those that take a minute or two, not five or ten."""
 
 GOALS: Final = {
@@ -43,6 +44,9 @@ LIMITS: Final = {
     ("latency", "ping_to_push_p99_ms"): 300,
     ("latency", "loop_lag_p99_ms"): 20,
     ("memory", "rss_slope_mb_per_minute"): 1,
+    ("trust", "token_warm_us"): 30,
+    ("trust", "checks_share_of_a_ping_pct"): 10,
+    ("trust", "export_rss_growth_mb"): 20,
     ("presence", "false_enter_1h_pct"): 20,
     ("presence", "false_dwell_5min_pct"): 8,
     ("presence", "enter_delay_median_s"): 30,

@@ -17,6 +17,9 @@ OLD = {
 }  # fmt: skip
 
 
+TIMES = ("transitions", "visits", "decisions", "messages", "events", "audit_log", "erasures")
+
+
 async def counts(client: Client) -> dict[str, int]:
     return {
         table: (await client.sql(f"select count(*) as n from {table}"))[0]["n"]
@@ -54,7 +57,8 @@ async def shop(database_url, fcm, tmp_path):
 async def test_everything_goes_in_its_time(shop):
     """Visits and decisions after 30 days, messages after 40, events after 60, evidence after 100; nothing before."""
     await live_once(shop)
-    await shop.sql("update visits set ended_at = started_at, present = '{}'")
+    withdrawn = {"granted": False, "notice_version": "1"}  # her visit is over, and no time that passes wakes her phone
+    await shop.ok("PUT", "/v1/me/consents/location", withdrawn, who=shop.customer("ada"))
     await shop.ok("DELETE", "/v1/me", who=shop.customer("gone"))
     await tick(shop)
     there = await counts(shop)
@@ -64,13 +68,13 @@ async def test_everything_goes_in_its_time(shop):
         await shop.set_clock(NOON + timedelta(days=day))
         await tick(shop)
         now = await counts(shop)
-        gone[day] = {table for table in there if there[table] and not now[table]}
+        gone[day] = {table for table in TIMES if there[table] and not now[table]}
     assert gone[29] == set()
     assert gone[31] == {"transitions", "visits", "decisions"}
     assert gone[39] == gone[31]
     assert gone[41] == gone[56] == gone[31] | {"messages"}
     assert gone[61] == gone[99] == gone[41] | {"events"}
-    assert gone[101] == set(there) - {"consent_evidence"}, "nobody of this test was erased with consents"
+    assert gone[101] == set(TIMES)
 
 
 async def test_what_is_needed_stays(shop):
