@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 from alembic import command
@@ -18,7 +20,12 @@ from geoservice.storage.database import UNREACHABLE, refuse_unsupported
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_MIGRATE_LOCK = 0x6765_6F73  # "geos": one migrator at a time
+PATIENCE_S: Final = 60.0
+"""So long a migration tries to get between the transactions of a service that is running."""
+LOCK_WAIT_S: Final = 1
+"""Whoever waits for a table stops everybody who comes after; so nobody waits for longer."""
+_PAUSE_S: Final = 0.5
+_MIGRATE_LOCK: Final = 0x6765_6F73  # "geos": one migrator at a time
 
 
 def _config() -> Config:
@@ -52,8 +59,11 @@ async def is_migrated(connection: asyncpg.Connection) -> bool:
     return revision is not None and (revision == known[0] or revision not in known)
 
 
-async def migrate(dsn: str) -> None:
-    """Run the missing migrations; safe to call again, and from several processes at once. Raises NotReady."""
+async def migrate(dsn: str, revision: str = "head") -> None:
+    """Run the missing migrations; safe to call again, from several processes at once, and under a running service.
+
+    Raises NotReady.
+    """
 
     async def connect() -> asyncpg.Connection:
         try:
@@ -68,16 +78,31 @@ async def migrate(dsn: str) -> None:
         async with engine.connect() as connection:
             await connection.exec_driver_sql(f"select pg_advisory_lock({_MIGRATE_LOCK})")
             await connection.commit()
-            await connection.run_sync(_upgrade)
+            await _upgrade_between_others(connection, revision)
             await _release(connection)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+async def _upgrade_between_others(connection: AsyncConnection, revision: str) -> None:
+    """Run the missing migrations, each again when a running service had its tables."""
+    await connection.exec_driver_sql(f"set lock_timeout = '{LOCK_WAIT_S}s'")
+    await connection.commit()
+    give_up_at_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await connection.run_sync(_upgrade, revision)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            await connection.rollback()
+            if time.monotonic() > give_up_at_s:
+                raise NotReady("Other work holds the tables; nothing is lost, run it again.") from error
+            await asyncio.sleep(_PAUSE_S)
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 async def _release(connection: AsyncConnection) -> None:

@@ -115,9 +115,11 @@ async def known(shared) -> dict[str, str]:
     decision = (await shared.decisions(CUSTOMER))[0]
     erasure = await shared.ok("DELETE", "/v1/me", who=shared.customer(LEAVER))
     await shared.ok("PUT", "/v1/notices/2026-01", {"texts": {"en": "We use your position."}}, who=shared.ops)
+    versions = (await shared.ok("GET", "/v1/geofences/versions", who=shared.ops))["items"]
     return {
         "/v1/stores": "harbour",
         "/v1/geofences": "harbour-approach",
+        "/v1/geofences/versions": str(versions[0]["version"]),
         "/v1/campaigns": "shoes",
         "/v1/products": "swift",
         "/v1/devices": "phone",
@@ -147,6 +149,7 @@ async def restore(client: Client) -> None:
     await client.ok("POST", "/v1/geofences/import", fences, who=client.ops)
     await client.ok("PUT", "/v1/products/swift", {"name": "Swift", "category": "running-shoes"}, who=client.ops)
     await client.ok("PUT", "/v1/feeds/till", {"store_id": "harbour"}, who=client.ops)
+    await client.ok("POST", f"/v1/customers/{CUSTOMER}/aliases", {"alias": "web-1"}, who=client.ops)
 
 
 def credentials(client: Client, route: Route) -> dict[str, str]:

@@ -120,6 +120,25 @@ async def test_migrating_again_and_at_once_is_harmless(empty_database_url):
     await connection.close()
 
 
+async def test_a_migration_finds_its_way_between_transactions(empty_database_url):
+    """While somebody reads a table that it must change, it holds up nobody else, and goes on when they are done."""
+    await migrate(empty_database_url, "0001")
+    reader, other = [await asyncpg.connect(empty_database_url) for _ in range(2)]
+    reading = reader.transaction()
+    await reading.start()
+    await reader.execute("select from messages")
+    migrating = asyncio.create_task(migrate(empty_database_url))
+    for _ in range(5):
+        await asyncio.sleep(0.3)
+        await other.execute("select from messages", timeout=30)
+    assert not migrating.done()
+    await reading.rollback()
+    await migrating
+    assert await current_revision(other) == newest_revision()
+    await reader.close()
+    await other.close()
+
+
 async def test_a_service_waits_for_its_tables(empty_database_url, tmp_path):
     """On an empty database the service starts and says what is missing; after `geoservice migrate` it is ready."""
     settings = environment(empty_database_url, None, tmp_path)
