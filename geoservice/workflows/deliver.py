@@ -60,6 +60,8 @@ class Deliver:
         self._clock = clock
         self._completer = Completer(database, clock)
         self._woken = asyncio.Event()
+        self._look_at_s: dict[Channel, float] = {}
+        """When to look at a channel again, unless somebody wakes us; a busy one does not make the others look."""
         self._calls: set[asyncio.Task[None]] = set()
         self._claims: set[str] = set()
         self._stopping = False
@@ -76,11 +78,13 @@ class Deliver:
         self._idle.clear()
         try:
             while not self._stopping:
-                self._woken.clear()
+                if self._woken.is_set():
+                    self._woken.clear()
+                    self._look_at_s.clear()
                 try:
                     if listener is None or listener.is_closed():
                         listener = await self._database.listen(NOTICES, self.wake)
-                    rest_s = min([await self.send_due(governor) for governor in self._governors])
+                    rest_s = await self._look()
                 except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
                     _log.warning("delivery_paused", error=type(error).__name__)
                     rest_s = _POLL_S
@@ -99,6 +103,14 @@ class Deliver:
     async def store_outcomes(self) -> None:
         """Store what became of messages until cancelled."""
         await self._completer.run()
+
+    async def _look(self) -> float:
+        """Send what is due on each channel whose turn it is; return in how many seconds to look again."""
+        for governor in self._governors:
+            if time.monotonic() >= self._look_at_s.get(governor.channel, 0.0):
+                again_s = await self.send_due(governor)
+                self._look_at_s[governor.channel] = time.monotonic() + again_s
+        return max(0.0, min(self._look_at_s.values()) - time.monotonic())
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
