@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "what",
         nargs="*",
-        help="ingest, delivery, latency, processes, presence, memory, soak (default: all but the last two)",
+        help="ingest, delivery, latency, processes, presence, match, overlap, memory, soak (all but the last two)",
     )
     bench.add_argument("--minutes", type=float, metavar="N", help="how long memory (5) and soak (10) take")
     bench.add_argument("--json", action="store_true", help="print one JSON object")

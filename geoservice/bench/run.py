@@ -12,7 +12,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import delivery, fleet, ingest, latency, memory, presence, soak, trust
+from geoservice.bench import delivery, fleet, ingest, latency, matching, memory, overlap, presence, soak, trust
 from geoservice.errors import SettingsError
 
 BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
@@ -21,11 +21,13 @@ BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "latency": latency.measure,
     "processes": fleet.measure,
     "presence": presence.measure,
+    "match": matching.measure,
+    "overlap": overlap.measure,
     "memory": memory.measure,
     "soak": soak.measure,
     "trust": trust.measure,
 }
-BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence", "trust")
+BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence", "match", "overlap", "trust")
 """Those that take a minute or two, not five or ten."""
 
 GOALS: Final = {
@@ -34,6 +36,7 @@ GOALS: Final = {
     ("delivery", "messages_per_s"): 1_000,
     ("delivery", "times_firebase_admin"): 3,
     ("presence", "walk_noticed_pct"): 95,
+    ("overlap", "fixes_per_s"): 25_000,
 }
 """What the figure should at least be."""
 
@@ -52,6 +55,14 @@ LIMITS: Final = {
     ("presence", "enter_delay_median_s"): 30,
     ("presence", "exit_delay_p90_s"): 90,
     ("presence", "visit_split_pct"): 3,
+    ("match", "match_1000_us"): 1,
+    ("match", "match_10000_us"): 1,
+    ("match", "match_100000_us"): 2,
+    ("match", "match_1000000_us"): 4,
+    ("match", "match_last_to_first"): 5,
+    ("match", "near_step_us"): 10,
+    ("match", "load_100000_s"): 5,
+    ("match", "load_bytes_a_fence"): 2_048,
 }
 """What the figure should at most be."""
 

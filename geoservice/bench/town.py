@@ -62,9 +62,16 @@ class Walkers:
 
 @asynccontextmanager
 async def serving(
-    walkers: Walkers, *, processes: int = 1, settings: Mapping[str, str] | None = None
+    walkers: Walkers,
+    *,
+    processes: int = 1,
+    settings: Mapping[str, str] | None = None,
+    geofences: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Server]:
-    """Run a service on an embedded database of its own, with the city published and the walkers registered."""
+    """Run a service on an embedded database of its own, with the city published and the walkers registered.
+
+    ``geofences`` is a FeatureCollection that takes the place of the city's.
+    """
     with tempfile.TemporaryDirectory(prefix="geoservice-bench-") as folder:
         environment = {
             "GEOSERVICE_DATA_DIR": folder,
@@ -73,7 +80,7 @@ async def serving(
             **(settings or {}),
         }
         async with geoservice_server(environment, processes=processes) as server:
-            await as_ops(server, "POST", "/v1/geofences/import", fences(FENCES))
+            await as_ops(server, "POST", "/v1/geofences/import", geofences or fences(FENCES))
             await gather(
                 [
                     opt_in(server, walkers.tokens[number], phone.device_id, ("location",))
