@@ -204,6 +204,13 @@ class House:
 
         await asyncio.gather(*(come(number, customer_id) for number, customer_id in enumerate(customers)))
 
+    @asynccontextmanager
+    async def arriving(self, customers: Iterable[str], place: Place | None = None) -> AsyncIterator[None]:
+        """Let them arrive while something else happens; all have when this ends."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.arrive(customers, place))
+            yield
+
     # Messages --------------------------------------------------------------------------------------------------
 
     async def in_state(

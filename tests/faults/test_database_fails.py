@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import asyncpg
 import pytest
@@ -36,8 +37,13 @@ async def test_postgresql_starts_again_in_mid_run(home, postgres_server, how):
     customers = await home.crowd(300)
     before = (await home.provider.counts())["accepted"]
     await home.provider.script(A_LITTLE)
-    arriving = asyncio.create_task(home.arrive(customers))
-    await home.provider.until(accepted=before + 30)
+    async with home.arriving(customers):
+        await home.provider.until(accepted=before + 30)
+        await break_it(home, postgres_server, how)
+    await all_known(home, customers, doubtful=100)
+
+
+async def break_it(home, postgres_server, how):
     if how == "restart":
         await postgres_server.stop()
         await asyncio.sleep(0.5)
@@ -46,22 +52,16 @@ async def test_postgresql_starts_again_in_mid_run(home, postgres_server, how):
         (backend,) = await home.sql("select pid from pg_stat_activity where application_name = 'geoservice' limit 1")
         os.kill(backend["pid"], signal.SIGKILL)
         await asyncio.sleep(1)
-    await arriving
-    await all_known(home, customers, doubtful=100)
 
 
 async def test_every_connection_is_terminated_again_and_again(home):
     """An administrator ends all of the service's sessions five times a second for two seconds: the work goes on."""
     customers = await home.crowd(200)
     await home.provider.script(A_LITTLE)
-    arriving = asyncio.create_task(home.arrive(customers))
-    for _ in range(10):
-        await asyncio.sleep(0.2)
-        await home.sql(
-            "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where application_name like 'geoservice%' and datname = current_database()"
-        )
-    await arriving
+    async with home.arriving(customers):
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            await home.sql(_END_SESSIONS)
     await all_known(home, customers, doubtful=100)
 
 
@@ -71,12 +71,11 @@ async def test_the_way_to_the_database_is_cut(home):
     customers = await home.crowd(200)
     before = (await home.provider.counts())["accepted"]
     await home.provider.script(A_LITTLE)
-    arriving = asyncio.create_task(home.arrive(customers))
-    await home.provider.until(accepted=before + 20)
-    await home.database_way.close()
-    await asyncio.sleep(1)
-    await home.database_way.open()
-    await arriving
+    async with home.arriving(customers):
+        await home.provider.until(accepted=before + 20)
+        await home.database_way.close()
+        await asyncio.sleep(1)
+        await home.database_way.open()
     await all_known(home, customers, doubtful=100)
 
 
@@ -121,19 +120,26 @@ async def test_a_small_pool_and_a_full_server(postgres, furnished, tmp_path):
         await ours.arrive(first)
         await ours.in_state("accepted", first, timeout_s=180)
         second = await ours.crowd(100)
-        async with AsyncExitStack() as full:
+        async with ours.arriving(second), full_server(ours):
+            await asyncio.sleep(2)
+        await ours.in_state("accepted", second, timeout_s=180)
+        await verdict(ours, [*first, *second])
+
+
+@asynccontextmanager
+async def full_server(ours: House) -> AsyncIterator[None]:
+    """End the service's sessions, and take every place that the server has."""
+    async with AsyncExitStack() as taken:
+        for _ in range(3):  # whoever is quick gets a place that was just freed
             with suppress(asyncpg.TooManyConnectionsError):
                 while True:
                     connection = await asyncpg.connect(ours.database_url)
-                    full.push_async_callback(connection.close)
-            await connection.fetch(
-                "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'geoservice%'"
-            )
-            taken = [await asyncpg.connect(ours.database_url) for _ in range(2)]
-            for each in taken:
-                full.push_async_callback(each.close)
-            arriving = asyncio.create_task(ours.arrive(second))
-            await asyncio.sleep(2)
-        await arriving
-        await ours.in_state("accepted", second, timeout_s=180)
-        await verdict(ours, [*first, *second])
+                    taken.push_async_callback(connection.close)
+            await connection.fetch(_END_SESSIONS)
+        yield
+
+
+_END_SESSIONS = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where application_name like 'geoservice%' and datname = current_database()
+"""

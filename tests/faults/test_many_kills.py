@@ -22,16 +22,14 @@ async def test_25_kills_in_a_row(postgres, furnished, tmp_path, kind):
     async with house(postgres, furnished, tmp_path) as ours:
         await ours.provider.script({"kind": "accept", "delay_s": 0.05, "times": None})
         customers = await ours.crowd(MESSAGES)
-        arriving = asyncio.create_task(ours.arrive(customers, place_of(0, kind)))
-        for number in range(1, KILLS + 1):
-            # Spread over the run: the next kill comes when the next part of it was accepted.
-            share = MESSAGES * 0.9 * number / (KILLS + 1)
-            await until_handled(ours, share)
-            await asyncio.sleep(rng.uniform(0, 0.05))
-            ours.service.app.kill()
-            await ours.end_leases()
-            await ours.service.app.start()
-        await arriving
+        async with ours.arriving(customers, place_of(0, kind)):
+            for number in range(1, KILLS + 1):
+                # Spread over the run: the next kill comes when the next part of it was accepted.
+                await ours.provider.until(300, messages=int(MESSAGES * 0.9 * number / (KILLS + 1)))
+                await asyncio.sleep(rng.uniform(0, 0.05))
+                ours.service.app.kill()
+                await ours.end_leases()
+                await ours.service.app.start()
         await ours.at_rest(300)
         found = await verdict(ours, customers)
         assert len(found.rows) == MESSAGES
@@ -41,8 +39,3 @@ async def test_25_kills_in_a_row(postgres, furnished, tmp_path, kind):
         else:
             assert len(found.accepted) == MESSAGES, "lost"
             assert found.states == {"accepted": MESSAGES}
-
-
-async def until_handled(ours, count):
-    """Wait until the provider has so many messages, counted once each."""
-    await ours.provider.until(300, messages=count)
