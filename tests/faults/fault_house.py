@@ -23,7 +23,7 @@ import asyncpg
 import orjson
 from conftest import CAMPAIGN, Client, environment, fix, new_database, ring, running_process, with_database
 from tcp_proxy import TcpProxy, Way
-from verdict import LagControl, lag_buckets
+from verdict import LoopLag, loop_lag
 
 from geoservice.bench.crowd import multiply
 
@@ -124,10 +124,9 @@ class House:
     folder: Path
     settings: Mapping[str, str]
     stack: AsyncExitStack
-    control: LagControl
     services: list[Client] = field(default_factory=list)
     crowds: int = 0
-    lag_at_start: dict[int, dict[float, float]] = field(default_factory=dict)
+    lag_at_start: dict[int, LoopLag] = field(default_factory=dict)
     """By process id: while it starts, nobody waits for its event loop."""
 
     # What a service's environment asks of a stand-in.
@@ -151,7 +150,7 @@ class House:
         log = self.folder / f"service-{len(self.services)}.log"
         client = await self.stack.enter_async_context(running_process(values, log))
         self.services.append(client)
-        self.lag_at_start[client.app.pid] = await lag_buckets(client)
+        self.lag_at_start[client.app.pid] = await loop_lag(client)
         return client
 
     @property
@@ -248,7 +247,7 @@ class House:
             if not client.app.is_running:
                 await self.end_leases()
                 await client.app.start()
-                self.lag_at_start[client.app.pid] = await lag_buckets(client)
+                self.lag_at_start[client.app.pid] = await loop_lag(client)
 
     async def kill_and_start_again(self) -> None:
         """Kill -9 of the first service; what it broke is mended before it comes back."""
@@ -345,10 +344,7 @@ async def house(
         database_way = await stack.enter_async_context(TcpProxy(target_of(database_url)))
         parts = urlsplit(provider.base_url)
         provider_way = await stack.enter_async_context(TcpProxy((parts.hostname, parts.port)))
-        control = await stack.enter_async_context(LagControl())
-        ours = House(
-            database_url, provider, database_way, provider_way, folder, {**SYSTEM_CLOCK, **settings}, stack, control
-        )
+        ours = House(database_url, provider, database_way, provider_way, folder, {**SYSTEM_CLOCK, **settings}, stack)
         for _ in range(services):
             await ours.start()
         yield ours
