@@ -18,6 +18,7 @@ from geoservice.api import (
     campaigns,
     clients,
     customer,
+    dry_run,
     geofences,
     limits,
     messages,
@@ -83,6 +84,7 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
         *campaigns.ROUTES,
         *shop.ROUTES,
         *limits.ROUTES,
+        *dry_run.ROUTES,
         *clock,
     )
 
@@ -124,7 +126,7 @@ class App:
         for governor in governors:
             self._stack.push_async_callback(governor.close)
         database = await self._open_database()
-        directory = self.directory = Directory(database, _retailer(settings), self.clock)
+        directory = self.directory = Directory(database, retailer_of(settings), self.clock)
         queues = [LocalQueue(max(1, settings.ingest_queue_items // LANES)) for _ in range(LANES)]
         ingest = Ingest(database, directory, self.clock, queues)
         deliver = Deliver(database, governors, self.clock)
@@ -291,6 +293,7 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
-def _retailer(settings: Settings) -> RetailerDefaults:
+def retailer_of(settings: Settings) -> RetailerDefaults:
+    """Read from the settings what holds until a policy is published."""
     quiet = settings.default_quiet_hours
     return RetailerDefaults(daily_cap=settings.default_daily_cap, quiet_hours=QuietHours(*quiet) if quiet else None)

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from geoservice import __version__
 from geoservice.api.auth import CustomerTokens, jwt_secret
 from geoservice.clock import SystemClock
 from geoservice.config import Settings, load_settings, shown
+from geoservice.decisions.campaigns import CampaignSpec
 from geoservice.errors import ErrorDetail, GeoserviceError, NotReady, RequestError, SettingsError
 from geoservice.geofence_files import read_files, read_folder
 from geoservice.geofencing.geofence import to_feature
@@ -32,12 +34,15 @@ from geoservice.geofencing.uploads.documents import Document
 from geoservice.storage.database import ACTING, Acting, Database, open_pool
 from geoservice.storage.embedded import EmbeddedPostgres, attach
 from geoservice.storage.journal import Journal
-from geoservice.telemetry.explain import print_decision, print_message, print_messages
+from geoservice.telemetry.explain import print_decision, print_message, print_messages, print_simulation
 from geoservice.telemetry.logs import configure_logs
 from geoservice.vocabulary import CustomerId, Id, MessageState, Role
 from geoservice.workflows import geofences, messages, operating, restore
-from geoservice.workflows.directory import Store, load_geofences, load_stores
+from geoservice.workflows.directory import Directory, Store, load_geofences, load_stores
+from geoservice.workflows.simulate import simulate
 
+SIMULATE_S: Final = 300.0
+"""How long ``geoservice simulate`` looks at most."""
 GC_AFTER: Final = 20_000
 """New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
 _FAILED: Final = 1
@@ -140,6 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--reason", default="geoservice messages show", help="put on record as the reason for looking")
     again = _command(outbox, "requeue", _requeue_message, "decide anew about a message that certainly did not go out")
     again.add_argument("message_id", metavar="MESSAGE_ID")
+
+    simulate = _command(commands, "simulate", _simulate, "replay a campaign over the last days; sends nothing")
+    simulate.add_argument("file", type=Path, metavar="FILE", help="the campaign as it would be put, in JSON")
+    simulate.add_argument("--days", type=_positive, default=7, metavar="N", help="how many days back (default 7)")
+    simulate.add_argument("--id", default="draft", metavar="ID", help="replay it in place of this campaign")
+    simulate.add_argument("--json", action="store_true", help="print one JSON object")
 
     bench = _command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
     bench.add_argument(
@@ -432,6 +443,45 @@ def _requeue_message(arguments: argparse.Namespace) -> int:
         _out.print("[green]✓[/] its campaign decides again now; this message stays as it is, a new one may follow")
 
     return _with_database(work)
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from geoservice.app import retailer_of  # noqa: PLC0415 - the other commands need none of it
+
+    spec = _campaign(arguments.file)
+
+    async def work(database: Database) -> None:
+        directory = Directory(database, retailer_of(_settings()), SystemClock())
+        await directory.reload()
+        until = SystemClock().now()
+        report = await simulate(
+            database,
+            directory.snapshot,
+            arguments.id,
+            spec,
+            since=until - timedelta(days=arguments.days),
+            until=until,
+            limit_s=SIMULATE_S,
+        )
+        if arguments.json:
+            print(orjson.dumps(report.jsonable(), option=orjson.OPT_UTC_Z).decode())  # noqa: T201 - for scripts
+        else:
+            print_simulation(_out, report.jsonable())
+
+    return _with_database(work)
+
+
+def _campaign(file: Path) -> CampaignSpec:
+    """Read a campaign's body; raises SettingsError for a file that cannot be read, Invalid for one that is wrong."""
+    try:
+        body = orjson.loads(file.read_bytes())
+        return msgspec.convert(body, CampaignSpec)
+    except OSError as error:
+        raise SettingsError([f"{file} cannot be read: {error.strerror}."]) from None
+    except orjson.JSONDecodeError as error:
+        raise SettingsError([f"{file} is not JSON: {error}."]) from None
+    except msgspec.ValidationError as error:
+        raise SettingsError([f"{file} is no campaign: {error}."]) from None
 
 
 # Geofences --------------------------------------------------------------------------------------------------

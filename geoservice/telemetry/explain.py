@@ -127,3 +127,24 @@ _UNKNOWN = "a reason of another version of this service"
 
 def _text(code: str) -> ReasonText | None:
     return REASONS[Reason(code)] if code in set(Reason) else None
+
+
+def print_simulation(console: Console, report: Mapping[str, Any]) -> None:
+    """Print what a replay came to: totals, days, reasons, examples."""
+    moments = report["sent"] + sum(report["suppressed"].values())
+    console.print(f"{report['customers']} customers, {moments} moments: [bold]{report['sent']} sent[/], nothing really")
+    if report["waiting"]:
+        console.print(f"{report['waiting']} still wait for their time")
+    if not report["complete"]:
+        console.print("[yellow]![/] the time limit was reached: these are the first customers only")
+    table = Table("day", "sent", "suppressed", box=None, pad_edge=False)
+    for day in report["by_day"]:
+        table.add_row(day["day"], str(day["sent"]), str(sum(day["suppressed"].values())))
+    console.print(table)
+    for reason, number in report["suppressed"].items():
+        text = _text(reason)
+        console.print(f"  {number:>6} [bold]{reason}[/]: {text.ops if text else _UNKNOWN}", soft_wrap=True)
+    for example in report["examples"]:
+        if "title" in example:
+            title, body = escape(example["title"]), escape(example["body"])
+            console.print(f"  {example['at']:%Y-%m-%d %H:%M %Z} at {example['geofence_id']}: {title} · {body}")

@@ -71,7 +71,7 @@ _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 
 @dataclass(slots=True)
-class _Known:
+class Known:
     """What is on record of one locked customer."""
 
     row: Row
@@ -161,7 +161,7 @@ def _hear(undecided: Iterable[Row], snapshot: Snapshot) -> dict[tuple[str, str, 
         if fence is None:
             continue
         if waited is None:
-            campaigns = snapshot.listening(_transition(row), fence, row["customer_id"])
+            campaigns = snapshot.listening(transition_of(row), fence, row["customer_id"])
         else:
             campaigns = tuple(c for each in waited if (c := snapshot.campaigns.get(each)) is not None)
         if campaigns:
@@ -188,7 +188,7 @@ def _key(row: Row) -> tuple[str, str, bool]:
 
 
 def _follow(
-    row: Row, known: _Known | None, heard: Heard, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger
+    row: Row, known: Known | None, heard: Heard, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger
 ) -> None:
     """Follow the visit, and note the moment if somebody listens to it."""
     fence = snapshot.fence(row["geofence_id"])
@@ -203,7 +203,7 @@ def _follow(
     campaigns = heard.get(_key(row))
     if known is None or fence is None or campaigns is None or not _is_valid(fence, at):
         return
-    facts = _facts(row, fence, known, campaigns, snapshot, visit_id)
+    facts = facts_of(row, fence, known, campaigns, snapshot, visit_id)
     if waited_for is not None:
         facts = msgspec.structs.replace(
             facts,
@@ -223,7 +223,7 @@ def _newest_fast_at(row: Row) -> datetime | None:
 
 
 async def _decide_within_ceilings(
-    connection: Connection, known: Mapping[str, _Known], heard: Heard, at: datetime, ledger: _Ledger
+    connection: Connection, known: Mapping[str, Known], heard: Heard, at: datetime, ledger: _Ledger
 ) -> None:
     """Decide for every customer; once more if another process has filled a campaign's hour meanwhile."""
     capped = [each.campaign_id for each in _all_of(heard) if each.spec.limits.hourly_ceiling is not None]
@@ -328,7 +328,8 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
                 ledger.sent[decision.campaign_id] += 1
 
 
-def _transition(row: Row) -> Transition:
+def transition_of(row: Row) -> Transition:
+    """Make a transition of its row."""
     return Transition(
         kind=TransitionKind(row["kind"]),
         geofence_id=row["geofence_id"],
@@ -349,14 +350,15 @@ def _is_valid(fence: Geofence, at: datetime) -> bool:
     )
 
 
-def _facts(
+def facts_of(
     row: Row,
     fence: Geofence,
-    known: _Known,
+    known: Known,
     campaigns: tuple[Campaign, ...],
     snapshot: Snapshot,
     visit_id: str | None,
 ) -> Facts:
+    """Put together what a decision may know, but for slots and what waiting adds."""
     store = snapshot.stores.get(fence.store_id) if fence.store_id else None
     zones = (
         known.preferences.timezone,
@@ -365,7 +367,7 @@ def _facts(
         store and store.timezone,
     )
     return Facts(
-        transition=_transition(row),
+        transition=transition_of(row),
         geofence=as_fact(fence),
         store=store.facts if store else None,
         visit_id=visit_id,
@@ -430,8 +432,8 @@ async def _load(
     customers: Iterable[Row],
     visit_ids: Sequence[str],
     at: datetime,
-) -> dict[str, _Known]:
-    known = {row["customer_id"]: _Known(row) for row in customers}
+) -> dict[str, Known]:
+    known = {row["customer_id"]: Known(row) for row in customers}
     ids = list(known)
     for row in await _sql.preferences.fetch(connection, customer_ids=ids):
         known[row["customer_id"]].preferences = msgspec.convert(row["body"], Preferences)
@@ -478,7 +480,7 @@ async def _load_shop(
     connection: Connection,
     snapshot: Snapshot,
     heard: Heard,
-    known: Mapping[str, _Known],
+    known: Mapping[str, Known],
     undecided: Iterable[Row],
 ) -> None:
     fences = (snapshot.fence(row["geofence_id"]) for row in undecided)

@@ -27,6 +27,7 @@ PAGES = [
     "first-campaign.md",
     "products.md",
     "limits.md",
+    "dry-run.md",
 ]
 """In the order in which a reader goes through them, in one shell; the quick start's last block ends the service."""
 

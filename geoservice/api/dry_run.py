@@ -1,0 +1,99 @@
+"""The route of a dry run: a campaign replayed over what happened."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from geoservice.api.routing import Call, Route, answer, decode
+from geoservice.decisions.campaigns import CampaignSpec
+from geoservice.vocabulary import Role
+from geoservice.workflows import publishing
+from geoservice.workflows.simulate import simulate
+
+DRY_RUN_S: Final = 30.0
+"""How long a dry run looks at most; what it has found by then is its answer."""
+
+_campaign_body = msgspec.json.Decoder(CampaignSpec)
+
+
+class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """``POST /v1/campaigns/{id}/dry-run``."""
+
+    days: Annotated[int, Meta(ge=1, le=90)] = 7
+
+
+class DryRunDay(Struct):
+    """One day on the stores' clocks."""
+
+    day: str
+    sent: int
+    suppressed: dict[str, int]
+
+
+class DryRunExample(Struct, omit_defaults=True):
+    """One moment, of nobody by name."""
+
+    outcome: str
+    at: datetime
+    geofence_id: str
+    sentence: str | None = None
+    title: str | None = None
+    body: str | None = None
+
+
+class DryRunAnswer(Struct):
+    """How often the campaign would have spoken, and why it would have been silent."""
+
+    since: datetime
+    until: datetime
+    complete: bool
+    customers: int
+    sent: int
+    waiting: int
+    suppressed: dict[str, int]
+    by_day: list[DryRunDay]
+    examples: list[DryRunExample]
+
+
+async def dry_run(call: Call) -> web.Response:
+    """Replay a campaign over the last days: the one in the body, or the stored one; nothing is sent."""
+    campaign_id, query, services = call.id(), call.query(DryRunQuery), call.services
+    spec = await _spec(call, campaign_id)
+    until = services.clock.now()
+    report = await simulate(
+        services.database,
+        services.directory.snapshot,
+        campaign_id,
+        spec,
+        since=until - timedelta(days=query.days),
+        until=until,
+        limit_s=DRY_RUN_S,
+    )
+    return answer(report.jsonable())
+
+
+async def _spec(call: Call, campaign_id: str) -> CampaignSpec:
+    body = await call.raw_body() if call.request.body_exists else b""
+    if body.strip():
+        return decode(_campaign_body, body)
+    stored: dict[str, Any] = await publishing.campaign(call.services.database, campaign_id)
+    known = {field.encode_name for field in msgspec.structs.fields(CampaignSpec)}
+    return msgspec.convert({key: value for key, value in stored.items() if key in known}, CampaignSpec)
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/campaigns/{id}/dry-run",
+        dry_run,
+        frozenset({Role.OPS}),
+        body=CampaignSpec,
+        query=DryRunQuery,
+        answer=DryRunAnswer,
+    ),
+)
