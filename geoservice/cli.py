@@ -45,6 +45,7 @@ SIMULATE_S: Final = 300.0
 """How long ``geoservice simulate`` looks at most."""
 GC_AFTER: Final = 20_000
 """New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
+SWITCH_S: Final = 0.0005
 _FAILED: Final = 1
 _USAGE: Final = 2
 _out = Console(highlight=False)
@@ -256,6 +257,8 @@ async def run_until_told(settings: Settings, *, share_port: bool = False) -> int
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_AFTER, 20, 50)
+        # A thread that indexes geofences lets the event loop in this often, not every 5 ms.
+        sys.setswitchinterval(SWITCH_S)
         _out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)
         waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(app.failed.wait())]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

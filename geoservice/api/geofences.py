@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final, cast
 
 import orjson
@@ -42,8 +43,8 @@ async def _document(call: Call) -> Document:
     body = await call.raw_body()
     kind = call.request.content_type
     if kind == schemas.CSV or (kind == "application/octet-stream" and body.lstrip()[:1] not in (b"{", b"[")):
-        return read_csv(body)
-    return read_geojson(_load(body))
+        return await asyncio.to_thread(read_csv, body)
+    return await asyncio.to_thread(read_geojson, _load(body))
 
 
 def _load(body: bytes) -> Any:
@@ -57,7 +58,8 @@ async def get_geofences(call: Call) -> web.Response:
     """Give all geofences as one FeatureCollection."""
     async with call.services.database.connection() as connection:
         fences = await load_geofences(connection)
-    return answer({"type": "FeatureCollection", "features": [to_feature(fence) for fence in fences]})
+    features = await asyncio.to_thread(list, map(to_feature, fences))
+    return answer({"type": "FeatureCollection", "features": features})
 
 
 async def get_geofence(call: Call) -> web.Response:

@@ -12,7 +12,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import delivery, fleet, ingest, latency, matching, memory, overlap, presence, soak, trust
+from geoservice.bench import delivery, fleet, ingest, latency, matching, memory, overlap, presence, publish, soak, trust
 from geoservice.errors import SettingsError
 
 BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
@@ -23,11 +23,12 @@ BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "presence": presence.measure,
     "match": matching.measure,
     "overlap": overlap.measure,
+    "publish": publish.measure,
     "memory": memory.measure,
     "soak": soak.measure,
     "trust": trust.measure,
 }
-BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence", "match", "overlap", "trust")
+BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence", "match", "overlap", "publish", "trust")
 """Those that take a minute or two, not five or ten."""
 
 GOALS: Final = {
@@ -50,6 +51,8 @@ LIMITS: Final = {
     ("trust", "token_warm_us"): 30,
     ("trust", "checks_share_of_a_ping_pct"): 10,
     ("trust", "export_rss_growth_mb"): 20,
+    ("publish", "published_to_matched_max_ms"): 1_000,
+    ("publish", "pings_slowest_ms"): 50,
     ("presence", "false_enter_1h_pct"): 20,
     ("presence", "false_dwell_5min_pct"): 8,
     ("presence", "enter_delay_median_s"): 30,

@@ -67,6 +67,7 @@ _WORTH_PREPARING: Final = 64  # vertices; below it, an index saves no time and d
 _EDGES_AT_ONCE: Final = 100_000  # bounds the memory of one step to some tens of megabytes
 _WIDE_REACH_M: Final = 10_000.0  # from here on it does not matter where exactly a disc ends
 _MANY_SENSITIVE: Final = 16  # boxes within reach; with more, it does not matter either
+_LINES_AT_ONCE: Final = 5_000
 _PAIRS_AT_ONCE: Final = 500_000  # bounds the memory of one step to some tens of megabytes
 
 
@@ -86,6 +87,8 @@ class Catalogue:
     sensitive: Bools
     buffer_m: Floats
     """Of sensitive places: how wide the belt around them is that counts as them."""
+    watched: Bools
+    """Whether a phone's operating system should look for it: no sensitive place, and nothing that beacons find."""
     by_beacon: Mapping[tuple[str, ...], tuple[int, ...]]
     """Protocol and ids of a beacon -> the geofences that list it."""
     _tree: Any
@@ -124,7 +127,8 @@ class Catalogue:
             index_of={fence.geofence_id: index for index, fence in enumerate(fences)},
             effective_radius_m=effective,
             sensitive=sensitive,
-            buffer_m=np.array([buffer_m(fence.jurisdiction) for fence in fences], dtype=np.float64),
+            buffer_m=_buffers_m(fences, sensitive),
+            watched=np.array([_is_watched(fence) for fence in fences], dtype=np.bool_),
             by_beacon=_by_beacon(fences),
             _tree=shapely.STRtree(_diagonals(boxes)),
             _owner=owner,
@@ -323,16 +327,30 @@ class Catalogue:
         return edges
 
 
+def _buffers_m(fences: Sequence[Geofence], sensitive: Bools) -> Floats:
+    """The belts of the sensitive places; zero for all others."""
+    buffers_m = np.zeros(len(fences))
+    for index in np.flatnonzero(sensitive).tolist():
+        buffers_m[index] = buffer_m(fences[index].jurisdiction)
+    return buffers_m
+
+
 _BEACON_KEYS: Final = {
     "ibeacon": ("protocol", "uuid", "major", "minor"),
     "eddystone-uid": ("protocol", "namespace", "instance"),
 }
 
 
+def _is_watched(fence: Geofence) -> bool:
+    if fence.kind is GeofenceKind.DEPARTMENT:
+        return not fence.beacons
+    return fence.kind is not GeofenceKind.SENSITIVE
+
+
 def _by_beacon(fences: Sequence[Geofence]) -> dict[tuple[str, ...], tuple[int, ...]]:
     found: dict[tuple[str, ...], tuple[int, ...]] = {}
-    for index, fence in enumerate(fences):
-        for beacon in fence.beacons:
+    for index in [index for index, fence in enumerate(fences) if fence.beacons]:
+        for beacon in fences[index].beacons:
             key = tuple(str(beacon[part]) for part in _BEACON_KEYS[beacon["protocol"]])
             found[key] = (*found.get(key, ()), index)
     return found
@@ -518,7 +536,10 @@ def _split_at_180(boxes: Floats, owner: Indexes) -> tuple[Floats, Indexes]:
 
 def _diagonals(boxes: Floats) -> Geometries:
     """What the tree stores: a line has the same box as a rectangle, and takes a third of its memory."""
-    return np.asarray(shapely.linestrings(boxes.reshape(-1, 2, 2)))
+    lines = boxes.reshape(-1, 2, 2)
+    # In pieces: the event loop of this process must wait while one is made.
+    pieces = np.array_split(lines, len(lines) // _LINES_AT_ONCE + 1)
+    return np.concatenate([shapely.linestrings(piece) for piece in pieces])
 
 
 # The mass of a normal distribution --------------------------------------------------------------------------

@@ -13,12 +13,12 @@ import numpy as np
 
 from geoservice.geofencing.catalogue import Catalogue, Floats, Indexes, arc_m, earth_centred
 from geoservice.geofencing.registered import LEAST_RADIUS_M, Circle, registered_circle
-from geoservice.vocabulary import GeofenceKind
 
 MOST_OUTER_M: Final = 10_000.0
 """Also where there is nothing around: geofences come and go."""
 _FIRST_REACH_M: Final = 1_000.0
-_WHOLE_EARTH_M: Final = 20_100_000.0
+_LAST_REACH_M: Final = 100_000.0
+"""Far more than a phone can go without leaving the outer circle; whoever is farther from everything is asked again."""
 _SPARE: Final = 12  # the middle of a shape is not quite where its circle begins
 
 
@@ -52,20 +52,12 @@ def _candidates(catalogue: Catalogue, lon: float, lat: float, count: int) -> Ind
     reach_m = _FIRST_REACH_M
     while True:
         found = catalogue.within(lon, lat, reach_m)
-        found = found[[_is_watched(catalogue, fence) for fence in found.tolist()]] if found.size else found
+        found = found[catalogue.watched[found]]
         middles_m = _from(lon, lat, *catalogue.middles(found)) - catalogue.effective_radius_m[found]
-        if np.count_nonzero(middles_m <= reach_m) >= count or reach_m >= _WHOLE_EARTH_M:
+        if np.count_nonzero(middles_m <= reach_m) >= count or reach_m >= _LAST_REACH_M:
             nearest: Indexes = found[np.argsort(middles_m, kind="stable")[:count]]
             return nearest
-        reach_m *= 4
-
-
-def _is_watched(catalogue: Catalogue, fence: int) -> bool:
-    """A department with beacons is found by them, from inside; a sensitive place is never looked for."""
-    geofence = catalogue.fences[fence]
-    if geofence.kind is GeofenceKind.DEPARTMENT:
-        return not geofence.beacons
-    return geofence.kind is not GeofenceKind.SENSITIVE
+        reach_m *= 3
 
 
 def _from(lon: float, lat: float, lons: Floats, lats: Floats) -> Floats:

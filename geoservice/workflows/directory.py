@@ -125,18 +125,19 @@ class Directory:
         if since is None or not await _catalogue.is_recorded.value(connection, since=since, through=version):
             return {fence.geofence_id: fence for fence in await load_geofences(connection)}
         rows = await _catalogue.changed_since.fetch(connection, since=since)
-        touched = {row["geofence_id"] for row in rows}
         there = await asyncio.to_thread(to_geofences, [row for row in rows if row["name"] is not None])
-        kept = {key: fence for key, fence in self._fences.items() if key not in touched}
-        return kept | {fence.geofence_id: fence for fence in there}
+        fences = self._fences.copy()
+        for row in rows:
+            fences.pop(row["geofence_id"], None)
+        fences.update((fence.geofence_id, fence) for fence in there)
+        return fences
 
     async def _build(self, version: int) -> Catalogue:
         """Index the geofences that are in force now, and remember when that changes.
 
         Off the loop: of a large catalogue it takes long enough to hold up requests.
         """
-        at = self._clock.now()
-        fences, self._in_force_until = await asyncio.to_thread(_in_force, self._fences, at)
+        fences, self._in_force_until = await asyncio.to_thread(_in_force, self._fences, self._clock.now())
         return await asyncio.to_thread(Catalogue.build, fences, version)
 
     def notice(self, *_: object) -> None:
@@ -166,9 +167,9 @@ class Directory:
 
 
 def _in_force(fences: Mapping[str, Geofence], at: datetime) -> tuple[list[Geofence], datetime | None]:
-    """The geofences that are valid at an instant, sorted by id, and when the next one begins or ends."""
+    """The geofences that are valid at an instant, and when the next one begins or ends."""
     current, changes = [], []
-    for _, fence in sorted(fences.items()):
+    for fence in fences.values():
         if fence.valid_from is None and fence.valid_until is None:
             current.append(fence)
             continue

@@ -450,10 +450,16 @@ ODD_JSON = {
 }
 
 
+OWNTRACKS = "/v1/ingest/owntracks"
+"""It takes an empty body, and messages of kinds that it does not know, since its app would send them for ever."""
+
+
 @named(WITH_BODY)
 async def test_what_is_no_json_is_a_400(shared, route):
     """A body that is no JSON is refused as such on every route."""
     for name, body in NO_JSON.items():
+        if route.path == OWNTRACKS and not body.strip():
+            continue
         answer = await send(shared, route, body)
         assert answer.status == 400, (name, answer.status, answer.body)
         refused(answer, 400)
@@ -464,6 +470,9 @@ async def test_odd_json_is_refused(shared, route):
     """Nested to absurdity, huge numbers, half characters: a refusal on every route, never an error of ours."""
     for name, body in ODD_JSON.items():
         answer = await send(shared, route, body)
+        if route.path == OWNTRACKS and answer.status == 200:
+            assert answer.body == []
+            continue
         assert 400 <= answer.status < 500, (name, answer.status, answer.body)
         refused(answer, 400, 404, 422)
     await alive(shared)
