@@ -305,8 +305,6 @@ def compile_campaign(
     problems += _schedule_problems(spec)
     if spec.in_stock is not None and readable and not any(positive_interests(condition)):
         problems.append(ErrorDetail("in_stock", "needs_interest", "only an interest names a product to look for"))
-    if spec.in_stock is not None and readable and not any(positive_interests(condition)):
-        problems.append(ErrorDetail("in_stock", "needs_interest", "only an interest names a product to look for"))
     if spec.limits.ramp_up_h is not None and spec.limits.hourly_ceiling is None:
         problems.append(ErrorDetail("limits.ramp_up_h", "needs_ceiling", "there is no hourly_ceiling to grow to"))
     if spec.state is CampaignState.TEST and not spec.test_customers:

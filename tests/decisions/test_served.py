@@ -8,6 +8,7 @@ import pytest
 
 from geoservice.decisions.decide import decide
 from geoservice.decisions.facts import CustomerFacts, ProductFacts, ShopFacts
+from geoservice.errors import Invalid
 from geoservice.vocabulary import EventType
 
 DAY = timedelta(days=1)
@@ -88,3 +89,10 @@ def test_a_campaign_says_what_is_silent(build):
     (decision,) = decide(facts, build.at)
     (served,) = (check for check in decision.checks if check.gate == "already_served")
     assert (decision.reason, served.facts["silent_feeds"]) == ("feed_stale", {"till": heard_at})
+
+
+def test_stock_needs_an_interest(build):
+    """Without an interest there is no product to look for; that is said once, at upload."""
+    with pytest.raises(Invalid) as refused:
+        build.campaign(context={}, content={"title": "Hello", "body": "Come in"}, in_stock="product")
+    assert [(detail.path, detail.code) for detail in refused.value.details] == [("in_stock", "needs_interest")]
