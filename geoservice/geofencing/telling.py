@@ -27,9 +27,10 @@ class Teller(NamedTuple):
         *,
         initial: bool = False,
         assumed: bool = False,
+        stale: bool = False,
         speed_mps: float | None = None,
     ) -> None:
-        """Add one; ``at`` is in epoch seconds on the phone's clock."""
+        """Add one; ``at`` is in epoch seconds on the phone's clock. What is ``stale`` is late, whenever it comes."""
         at += self.clock_offset_s
         self.transitions.append(
             Transition(
@@ -38,7 +39,7 @@ class Teller(NamedTuple):
                 at=datetime.fromtimestamp(at, UTC),
                 confidence=confidence,
                 source=source,
-                late=at < self.late_before,
+                late=stale or at < self.late_before,
                 initial=initial,
                 assumed=assumed,
                 speed_mps=speed_mps,

@@ -128,6 +128,11 @@ class DeviceTrack(msgspec.Struct, frozen=True, array_like=True):
     lately: Lately | None = None
     signals: Signals = Signals()
 
+    @property
+    def entered(self) -> set[str]:
+        """The geofences that the device has entered, and not left."""
+        return {presence.geofence_id for presence in self.presences if presence.is_there}
+
     def inside_at(self, presence: Presence) -> float | None:
         """The latest evidence (epoch seconds) of being in this geofence."""
         if presence.inside_at is not None or self.last is None:

@@ -4,13 +4,16 @@
 due yet stays, and names its next instant.
 
 dwell    The fence's dwell time is over, and the device is believed to be inside. While it reports, it must have been
-         seen inside in the last 90 s; else its own fixes will say. When it has gone silent the dwell is `assumed`.
+         seen inside in the last 90 s; else its own fixes will say. When it has gone silent the dwell is `assumed`,
+         and late once it was seen inside more than 5 min ago: nothing is said on such evidence.
 lost     Nothing was heard of the device for 6 h: every presence ends.
 removed  The geofence is gone, and nothing was heard since.
 silence  No beacon of a geofence was heard for too long (`geoservice.geofencing.beacons`).
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -22,6 +25,9 @@ from geoservice.geofencing.signals import fall_silent
 from geoservice.geofencing.telling import Teller
 from geoservice.geofencing.track import LOST_S, SEEN_WITHIN_S, DeviceTrack, Presence, PresenceState
 from geoservice.vocabulary import Source, Transition
+
+ASSUMED_WITHIN_S: Final = 300.0
+"""An assumed dwell on older evidence is late."""
 
 
 def due_at(track: DeviceTrack) -> float | None:
@@ -92,6 +98,7 @@ def _dwell(track: DeviceTrack, presence: Presence, at: float, teller: Teller) ->
     due = _dwell_due_at(track, presence)
     if at < due:
         return presence
-    assumed = due - (track.inside_at(presence) or 0.0) > SEEN_WITHIN_S
-    teller.tell(told, presence.geofence_id, due, certainty(presence), Source.TIMER, assumed=assumed)
+    unseen_s = due - (track.inside_at(presence) or 0.0)
+    assumed, stale = unseen_s > SEEN_WITHIN_S, unseen_s > ASSUMED_WITHIN_S
+    teller.tell(told, presence.geofence_id, due, certainty(presence), Source.TIMER, assumed=assumed, stale=stale)
     return msgspec.structs.replace(presence, dwell_at=None)

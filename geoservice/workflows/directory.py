@@ -19,7 +19,7 @@ from geoservice.decisions.facts import GeofenceFacts, RetailerDefaults, StoreFac
 from geoservice.decisions.listening import Listeners
 from geoservice.errors import GeoserviceError
 from geoservice.geofencing.catalogue import Catalogue
-from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
 from geoservice.storage.database import UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import GeofenceKind, Transition
@@ -203,7 +203,8 @@ def _with_campaigns(snapshot: Snapshot, campaigns: Mapping[str, Campaign]) -> Sn
 
 def as_fact(fence: Geofence) -> GeofenceFacts:
     """The part of a geofence that decisions may know."""
-    return GeofenceFacts(fence.geofence_id, fence.name, fence.kind, fence.tags, fence.store_id, fence.dwell_s)
+    dwell_s = DEFAULT_DWELL_S if fence.dwell_s is None else fence.dwell_s
+    return GeofenceFacts(fence.geofence_id, fence.name, fence.kind, fence.tags, fence.store_id, dwell_s)
 
 
 async def load_stores(connection: Connection) -> dict[str, Store]:

@@ -36,7 +36,7 @@ from geoservice.vocabulary import BeaconSightings, Fix, Ignored, Observation, Os
 from geoservice.workflows.customers import add_device
 from geoservice.workflows.directory import Directory, Snapshot
 from geoservice.workflows.queue import DeviceKey, IngestQueue, IngestReceipt, Submission
-from geoservice.workflows.transitions import FRESH_FOR, Told, decide_transitions, due_instant
+from geoservice.workflows.transitions import FRESH_FOR, Told, decide_transitions, due_instant, leave_silently
 
 BATCH_ITEMS: Final = 2_000
 LANES: Final = 1
@@ -47,7 +47,6 @@ _PATIENCE_S: Final = 5.0
 """A device that stays locked by somebody else for this long turns its request away with a 503."""
 
 _sql = Queries("ingest")
-_visits = Queries("customers")
 _log = structlog.get_logger(__name__)
 
 
@@ -231,12 +230,9 @@ class Ingest:
         if transitions:
             with INGEST_STAGE.labels("decide").time():
                 await self._decide(connection, snapshot, devices, transitions, at)
-        for (customer_id, device_id), device in devices.items():
-            if device.left_silently:  # L3, after the customers that deciding locked
-                still_in = [f"{device_id} {presence.geofence_id}" for presence in device.track.presences]
-                await _visits.leave_visits_with_device.run(
-                    connection, customer_id=customer_id, device_id=device_id, still_in=still_in, at=at
-                )
+        for key, device in devices.items():
+            if device.left_silently:
+                await leave_silently(connection, key, device.track, at)
         return receipts, unknown
 
     async def _decide(
@@ -403,15 +399,10 @@ def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -
     for (key, device), other, (track, moved) in zip(moving, heard, steps, strict=True):
         if snapshot.catalogue.sensitive.any():
             told = {transition.geofence_id for transition in moved}
-            device.left_silently = not _entered(device.track) <= _entered(track) | told
+            device.left_silently = not device.track.entered <= track.entered | told
         device.track = msgspec.structs.replace(track, signals=other.signals)
         transitions.extend(zip(repeat(key), moved))
     return transitions
-
-
-def _entered(track: DeviceTrack) -> set[str]:
-    """The geofences that the device has entered, and not left."""
-    return {presence.geofence_id for presence in track.presences if presence.is_there}
 
 
 async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: datetime) -> None:

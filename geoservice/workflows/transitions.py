@@ -25,6 +25,7 @@ FRESH_FOR: Final = timedelta(minutes=5)
 """Transitions older than this are recorded as late and trigger no live message."""
 
 _sql = Queries("ingest")
+_visits = Queries("customers")
 _log = structlog.get_logger(__name__)
 
 
@@ -72,6 +73,15 @@ async def _add(connection: Connection, told: Sequence[Told], at: datetime) -> No
         fast_ats=[None if each.fast_at is None else datetime.fromtimestamp(each.fast_at, UTC) for each in told],
         traces=[each.trace for each in told],
         at=at,
+    )
+
+
+async def leave_silently(connection: Connection, key: DeviceKey, track: DeviceTrack, at: datetime) -> None:
+    """L3, after the customers that deciding locked: end the visits of a device whose presence ended without a word."""
+    customer_id, device_id = key
+    still_in = [f"{device_id} {presence.geofence_id}" for presence in track.presences]
+    await _visits.leave_visits_with_device.run(
+        connection, customer_id=customer_id, device_id=device_id, still_in=still_in, at=at
     )
 
 

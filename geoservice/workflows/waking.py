@@ -17,7 +17,7 @@ from geoservice.geofencing.waking import wake
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.workflows.directory import Directory
-from geoservice.workflows.transitions import FRESH_FOR, Told, decide_transitions, due_instant
+from geoservice.workflows.transitions import FRESH_FOR, Told, decide_transitions, due_instant, leave_silently
 
 DEVICES_AT_ONCE: Final = 500
 
@@ -39,13 +39,14 @@ async def _wake_some(connection: Connection, directory: Directory, clock: Clock,
     rows = await _sql.lock_due_devices.fetch(connection, at=at, limit=DEVICES_AT_ONCE)
     if not rows:
         return 0
-    woken, told = [], []
+    woken, told, left = [], [], []
     for row in rows:
         key, phone = (row["customer_id"], row["device_id"]), read_clock(row["clock"])
         now = at.timestamp() - phone.offset_s
-        track, transitions = wake(
-            catalogue, read_track(row["track"]), now, (at - FRESH_FOR).timestamp(), phone.offset_s
-        )
+        slept = read_track(row["track"])
+        track, transitions = wake(catalogue, slept, now, (at - FRESH_FOR).timestamp(), phone.offset_s)
+        if slept.entered - track.entered - {transition.geofence_id for transition in transitions}:
+            left.append((key, track))
         told += [Told(key, transition, track.fast_at) for transition in transitions]
         woken.append((key, row["track"] and write_track(track), due_instant(track, phone)))
     await _sql.save_woken.run(
@@ -57,4 +58,6 @@ async def _wake_some(connection: Connection, directory: Directory, clock: Clock,
     )
     if told and await decide_transitions(connection, directory.snapshot, told, at):
         left_undecided.set()
+    for key, track in left:
+        await leave_silently(connection, key, track, at)
     return len(rows)

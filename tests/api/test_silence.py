@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from conftest import NOON, fix
+from conftest import NOON, fix, ring
 
 from geoservice.storage.database import Database, open_pool
 from geoservice.workflows.waking import wake_devices
@@ -126,3 +126,22 @@ async def test_an_offline_buffer_is_no_storm(shared, customer):
     assert {t["late"] for t in told} == {True}
     await shared.settled()
     assert {d["outcome"] for d in await shared.decisions(customer)} == {"suppress"}
+
+
+async def test_a_fence_that_becomes_sensitive_ends_visits_without_a_word(shared, customer):
+    """When a silent phone's geofence turns out to be a clinic, its visit is over, and nothing is told."""
+    await shared.set_up_store("doctor", LAT + 0.1, LON)
+    await shared.walk_in(customer, LAT + 0.1, LON)
+    (enter,) = await shared.transitions(customer)
+    clinic = ring("doctor", LAT + 0.1, LON)
+    clinic["properties"]["kind"] = "sensitive"
+    await shared.ok("POST", "/v1/geofences/import", {"type": "FeatureCollection", "features": [clinic]}, who=shared.ops)
+    async with asyncio.timeout(5):
+        while not shared.app_directory.snapshot.catalogue.sensitive.any():
+            await asyncio.sleep(0.01)
+    await shared.set_clock(datetime.fromisoformat(enter["at"]) + timedelta(seconds=301))
+    async with another_process(shared) as tick:
+        await tick()
+    assert await shared.transitions(customer) == [enter]
+    (visit,) = await shared.sql("select ended_at, present from visits where customer_id = $1", customer)
+    assert (visit["ended_at"] is None, visit["present"]) == (False, [])

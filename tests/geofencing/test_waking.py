@@ -101,6 +101,15 @@ def test_dwell_by_timer(fixes, at_s, expected):
     assert wake(SHOP, woken, AT + at_s, 0.0) == (woken, [])
 
 
+def test_an_assumed_dwell_on_old_evidence_is_late():
+    """Whoever was last seen inside more than five minutes ago may be gone: it is told, and nothing is said."""
+    for dwell_s, late in ((300, False), (301, True)):
+        catalogue = Catalogue.build([fence(dwell_s=dwell_s)], version=1)
+        _, track = lived(ARRIVING, catalogue)
+        _, (dwell,) = wake(catalogue, track, AT + dwell_s, 0.0)
+        assert (dwell.assumed, dwell.late) == (True, late)
+
+
 def test_who_is_woken_in_time_misses_nothing():
     """The instant that a track names is the one at which something is due, and not before."""
     _, track = lived(ARRIVING)
