@@ -12,11 +12,25 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from geoservice.bench import delivery, fleet, ingest, latency, matching, memory, overlap, presence, publish, soak, trust
+from geoservice.bench import (
+    deciding,
+    delivery,
+    fleet,
+    ingest,
+    latency,
+    matching,
+    memory,
+    overlap,
+    presence,
+    publish,
+    soak,
+    trust,
+)
 from geoservice.errors import SettingsError
 
 BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "ingest": ingest.measure,
+    "decide": deciding.measure,
     "delivery": delivery.measure,
     "latency": latency.measure,
     "processes": fleet.measure,
@@ -28,7 +42,18 @@ BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "soak": soak.measure,
     "trust": trust.measure,
 }
-BY_DEFAULT: Final = ("ingest", "delivery", "latency", "processes", "presence", "match", "overlap", "publish", "trust")
+BY_DEFAULT: Final = (
+    "ingest",
+    "decide",
+    "delivery",
+    "latency",
+    "processes",
+    "presence",
+    "match",
+    "overlap",
+    "publish",
+    "trust",
+)
 """Those that take a minute or two, not five or ten."""
 
 GOALS: Final = {
@@ -38,10 +63,13 @@ GOALS: Final = {
     ("delivery", "times_firebase_admin"): 3,
     ("presence", "walk_noticed_pct"): 95,
     ("overlap", "fixes_per_s"): 25_000,
+    ("decide", "decided_and_committed_per_s"): 1_500,
+    ("decide", "share_beside_1000_others"): 0.9,
 }
 """What the figure should at least be."""
 
 LIMITS: Final = {
+    ("decide", "decide_20_campaigns_us"): 100,
     ("delivery", "loop_lag_p99_ms"): 20,
     ("delivery", "accepted_twice"): 0,
     ("ingest", "single_pings_p99_ms"): 40,

@@ -99,7 +99,7 @@ Seconds = Annotated[int, Meta(ge=0, le=366 * DAY_S)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
-class Trigger(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Trigger(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """Which transitions start this campaign: all selectors must match; of ids and of tags any one.
 
     ``after_s`` is how long after an enter or an exit the message comes, for a dwell how long she must be inside.
@@ -114,14 +114,14 @@ class Trigger(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     after_s: Annotated[int, Meta(ge=0, le=DAY_S)] | None = None
 
 
-class Wording(Struct, frozen=True, forbid_unknown_fields=True):
+class Wording(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Title and body in another language."""
 
     title: str
     body: str
 
 
-class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Content(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What the message says. Title, body, deep link and data values are templates.
 
     ``languages`` holds title and body in other languages, by tags such as ``de`` or ``fr-CH``; the most specific one
@@ -136,7 +136,7 @@ class Content(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     languages: Annotated[dict[str, Wording], Meta(max_length=50)] = {}
 
 
-class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Limits(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, cache_hash=True):
     """The campaign's own limits; each replaces the retailer's default of that name.
 
     Daily caps stay as they are. ``per_customer`` counts over the campaign's life, at most the last year.
@@ -152,7 +152,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     ramp_up_h: Annotated[int, Meta(ge=1, le=720)] | None = None
 
 
-class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class CampaignSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """The body of ``PUT /v1/campaigns/{id}``."""
 
     name: str
@@ -174,7 +174,7 @@ class CampaignSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     in_stock: InStock | None = None
 
 
-class Audience(Struct, frozen=True, cache_hash=True):
+class Audience(Struct, frozen=True, gc=False, cache_hash=True):
     """What consents and preferences are asked about: campaigns with the same of both share those checks."""
 
     topic: str
@@ -182,7 +182,7 @@ class Audience(Struct, frozen=True, cache_hash=True):
     channels: tuple[Channel, ...]
 
 
-class Pace(Struct, frozen=True, cache_hash=True):
+class Pace(Struct, frozen=True, gc=False, cache_hash=True):
     """How long a campaign waits after which moment: campaigns of the same pace share their timing."""
 
     on: TriggerOn
@@ -192,7 +192,7 @@ class Pace(Struct, frozen=True, cache_hash=True):
     ask_again: frozenset[AskAgain]
 
 
-class Texts(Struct, frozen=True, cache_hash=True):
+class Texts(Struct, frozen=True, gc=False, cache_hash=True):
     """What a message says, checked: its templates, and all the variables that they read."""
 
     title: Template
@@ -204,7 +204,7 @@ class Texts(Struct, frozen=True, cache_hash=True):
     language: str | None = None
 
 
-class Campaign(Struct, frozen=True):
+class Campaign(Struct, frozen=True, gc=False):
     """A checked campaign, ready to be evaluated."""
 
     campaign_id: str
@@ -214,6 +214,7 @@ class Campaign(Struct, frozen=True):
     pace: Pace
     condition: Condition
     interests: tuple[Interest, ...]
+    circumstances: tuple[Circumstance, ...]
     texts: Texts
     other_texts: Mapping[str, Texts]
     """By language tag in lower case."""
@@ -241,7 +242,7 @@ class Campaign(Struct, frozen=True):
 
     def texts_for(self, locale: str | None) -> Texts:
         """What it says in the language of this locale: the most specific wording that there is."""
-        if locale is None or not self.other_texts:
+        if locale is None:
             return self.texts
         parts = locale.replace("_", "-").lower().split("-")
         tags = ("-".join(parts[:end]) for end in range(len(parts), 0, -1))
@@ -273,7 +274,7 @@ class Campaign(Struct, frozen=True):
     @property
     def visit_window_s(self) -> int:
         """How far back visits must be loaded."""
-        asked = (each.within_days for each in circumstances(self.condition) if isinstance(each, Visits))
+        asked = (each.within_days for each in self.circumstances if isinstance(each, Visits))
         return DAY_S * max(asked, default=0)
 
     @property
@@ -336,6 +337,7 @@ def compile_campaign(
         ),
         condition=condition,
         interests=tuple(interests(condition)),
+        circumstances=tuple(circumstances(condition)),
         texts=_texts(spec.content, templates, None),
         other_texts={tag.lower(): _texts(spec.content, templates, tag) for tag in spec.content.languages},
         unconditional=spec.state is CampaignState.LIVE

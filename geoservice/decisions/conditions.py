@@ -42,7 +42,7 @@ class Surely(StrEnum):
     DECLARED = "declared"
 
 
-class Interest(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True):
+class Interest(Struct, frozen=True, gc=False, forbid_unknown_fields=True, cache_hash=True):
     """At least ``min_count`` of these events in the category within the last ``within_days`` days.
 
     ``not_purchased`` stays silent when she bought in the category meanwhile. It only ever prevents a message,
@@ -61,7 +61,7 @@ class Interest(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True)
     provenance: Surely | None = None
 
 
-class Visits(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True):
+class Visits(Struct, frozen=True, gc=False, forbid_unknown_fields=True, cache_hash=True):
     """How often she has been here lately, or in any store; the present visit does not count."""
 
     min_count: Annotated[int, Meta(ge=1, le=1_000)] | None = None
@@ -74,7 +74,7 @@ Text = Annotated[str, Meta(max_length=200)]
 Scalar = bool | int | float | Text
 
 
-class Attribute(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True):
+class Attribute(Struct, frozen=True, gc=False, forbid_unknown_fields=True, cache_hash=True):
     """What the shop knows of her under this name. Every comparison given must hold; no such attribute: false."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -84,25 +84,25 @@ class Attribute(Struct, frozen=True, forbid_unknown_fields=True, cache_hash=True
     at_most: float | None = None
 
 
-class LoyaltyTier(Struct, frozen=True, cache_hash=True):
+class LoyaltyTier(Struct, frozen=True, gc=False, cache_hash=True):
     """She is in one of these tiers of the loyalty programme."""
 
     any_of: tuple[str, ...]
 
 
-class AllOf(Struct, frozen=True, cache_hash=True):
+class AllOf(Struct, frozen=True, gc=False, cache_hash=True):
     """Every part holds; with no part at all it holds always."""
 
     parts: tuple[Condition, ...]
 
 
-class AnyOf(Struct, frozen=True, cache_hash=True):
+class AnyOf(Struct, frozen=True, gc=False, cache_hash=True):
     """At least one part holds."""
 
     parts: tuple[Condition, ...]
 
 
-class Not(Struct, frozen=True, cache_hash=True):
+class Not(Struct, frozen=True, gc=False, cache_hash=True):
     """The part does not hold."""
 
     part: Condition

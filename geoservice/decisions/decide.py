@@ -22,13 +22,13 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from geoservice.decisions.brakes import campaign_check
-from geoservice.decisions.campaigns import Audience, Campaign, InStock, Pace, TriggerOn
+from geoservice.decisions.campaigns import Audience, Campaign, InStock, Limits, Pace, TriggerOn
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.circumstances import Circumstances, Found
-from geoservice.decisions.conditions import Condition, circumstances
+from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check
-from geoservice.decisions.context import Evidence, Match, Timeline
+from geoservice.decisions.context import Evidence, Match, Provenance, Timeline
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
 from geoservice.decisions.message import Payload, Values, interest_values, place_values, render_check
@@ -115,6 +115,15 @@ class _Grounds(Struct, gc=False):
     already_served: Check
     rank: tuple[int, datetime]
     circumstances: tuple[Found, ...]
+    values: Values
+
+
+class _When(Struct, gc=False):
+    """When campaigns of one pace speak, and check 7 for them."""
+
+    timing: Timing
+    check: Check
+    waits: bool
 
 
 _LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -127,6 +136,7 @@ class _Moment:
         self.facts = facts
         self.at = at
         self.zone = ZoneInfo(facts.customer.timezone)
+        self.today = at.astimezone(self.zone).date()
         self.circumstances = Circumstances(facts, at)
         self.timeline = Timeline(facts.events, at, facts.shop.products, facts.preferences.interests, self.circumstances)
         self.usage = Usage(facts, self.zone, at)
@@ -135,9 +145,8 @@ class _Moment:
         self._place = place_values(facts)
         self._permissions: dict[Audience, tuple[Check, Check]] = {}
         self._grounds: dict[tuple[Condition, InStock | None], _Grounds] = {}
-        self._timings: dict[tuple[Pace, datetime | None], Timing] = {}
-        self._moments: dict[tuple[Pace, datetime | None, int], Check] = {}
-        self._values: dict[int, Values] = {}
+        self._limits: dict[Limits, Check] = {}
+        self._whens: dict[tuple[Pace, datetime | None, int | None, bool], _When] = {}
 
     def permission(self, audience: Audience) -> tuple[Check, Check]:
         """Checks 1 and 2."""
@@ -158,7 +167,7 @@ class _Moment:
         if found is None:
             evidence = self.timeline.evaluate(campaign.condition)
             match = evidence.strongest
-            around = tuple([self.circumstances.look(each) for each in circumstances(campaign.condition)])
+            around = tuple([self.circumstances.look(each) for each in campaign.circumstances])
             found = self._grounds[key] = _Grounds(
                 evidence,
                 sensitive_check(campaign, evidence),
@@ -166,33 +175,40 @@ class _Moment:
                 already_served_check(campaign, evidence, self.facts, self.usage),
                 (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
                 around,
+                {**self._place, **interest_values(match, self.zone, self.today)},
             )
         return found
 
-    def timing(self, campaign: Campaign) -> Timing:
-        """When this campaign speaks about this trigger."""
-        key = campaign.pace, self.facts.waited.get(campaign.campaign_id)
-        found = self._timings.get(key)
-        if found is None:
-            found = self._timings[key] = timing(key[0], self.facts, self.zone, key[1])
-        return found
+    def when(self, campaign: Campaign) -> _When:
+        """When this campaign speaks about this trigger, with check 7."""
+        facts, campaign_id = self.facts, campaign.campaign_id
+        repeated = facts.visit_id is not None and self.usage.has_had(campaign_id, facts.visit_id)
+        key = campaign.pace, facts.waited.get(campaign_id), campaign.spec.limits.per_visit, repeated
+        return self._whens.get(key) or self._find_when(key)
 
-    def moment(self, campaign: Campaign, when: Timing) -> Check:
-        """Check 7."""
+    def _find_when(self, key: tuple[Pace, datetime | None, int | None, bool]) -> _When:
         facts = self.facts
-        own = campaign.spec.limits.per_visit
+        pace, waited_until, own, repeated = key
         per_visit = facts.retailer.per_visit if own is None else own
-        if facts.visit_id is not None and self.usage.has_had(campaign.campaign_id, facts.visit_id):
+        if repeated:
             per_visit = 0  # other campaigns may still speak on this visit, this one has
-        key = campaign.pace, facts.waited.get(campaign.campaign_id), per_visit
-        found = self._moments.get(key)
-        if found is None:
-            asked = not facts.waited or AskAgain.MOMENT in campaign.pace.ask_again
-            found = self._moments[key] = moment_check(facts, when, per_visit, self.usage, fast_matters=asked)
+        when = timing(pace, facts, self.zone, waited_until)
+        asked = not facts.waited or AskAgain.MOMENT in pace.ask_again
+        checked = moment_check(facts, when, per_visit, self.usage, fast_matters=asked)
+        found = self._whens[key] = _When(when, checked, when.due_at is not None and self.at < when.due_at)
         return found
 
     def limits(self, campaign: Campaign, evidence: Evidence) -> Check:
-        """Check 9."""
+        """Check 9; campaigns that she had nothing of share it, unless the retailer's rules tell them apart."""
+        if self.facts.retailer.caps or self.usage.of_campaign(campaign.campaign_id):
+            return self._find_limits(campaign, evidence)
+        own = campaign.spec.limits
+        found = self._limits.get(own)
+        if found is None:
+            found = self._limits[own] = self._find_limits(campaign, evidence)
+        return found
+
+    def _find_limits(self, campaign: Campaign, evidence: Evidence) -> Check:
         facts = self.facts
         subject = {
             CapScope.TOPIC: campaign.spec.topic,
@@ -202,14 +218,6 @@ class _Moment:
         }
         channel = channel_of(facts, campaign.audience.channels) if facts.retailer.caps else Channel.PUSH
         return limits_check(campaign, facts.retailer, self.usage, subject, channel)
-
-    def values(self, match: Match | None) -> Values:
-        """What templates may name."""
-        key = id(match)  # one timeline gives one object for each interest
-        found = self._values.get(key)
-        if found is None:
-            found = self._values[key] = {**self._place, **interest_values(match, self.zone, self.at)}
-        return found
 
 
 # One campaign -------------------------------------------------------------------------------------------------
@@ -229,33 +237,35 @@ class _Verdict(Struct, gc=False):
 def _judged(moment: _Moment, campaign: Campaign) -> _Verdict:
     checks: list[Check] = []
     try:
-        when = moment.timing(campaign)
-        waits = when.due_at is not None and moment.at < when.due_at
+        when = moment.when(campaign)
         grounds = _check_grounds(moment, campaign, when, checks)
-        payload = None if waits else _check_message(moment, campaign, grounds, checks)
+        payload = None if when.waits else _check_message(moment, campaign, grounds, checks)
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
         return _Verdict(campaign, checks, _broken(campaign, checks, error))
     for each in checks:
         if each.reason is not None:
             return _Verdict(campaign, checks, _decision(campaign, Outcome.SUPPRESS, each.reason, checks))
-    if waits:
-        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=when.due_at)
+    if when.waits:
+        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=when.timing.due_at)
         return _Verdict(campaign, checks, deferred)
-    return _Verdict(campaign, checks, None, grounds, payload, when)
+    return _Verdict(campaign, checks, None, grounds, payload, when.timing)
 
 
-def _check_grounds(moment: _Moment, campaign: Campaign, when: Timing, checks: list[Check]) -> _Grounds:
+def _check_grounds(moment: _Moment, campaign: Campaign, when: _When, checks: list[Check]) -> _Grounds:
     """Run gates 0 to 7, in order, whatever the ones before said; ``checks`` grows as they come."""
-    checks.append(campaign_check(campaign, moment.facts, when, moment.zone, moment.at))
+    facts = moment.facts
+    checks.append(campaign_check(campaign, facts, when.timing, moment.zone, moment.at))
     checks.extend(moment.permission(campaign.audience))
     grounds = moment.grounds(campaign)
-    checks.append(grounds.sensitive)
-    checks.append(grounds.context)
-    facts, evidence = moment.facts, grounds.evidence
-    checks.append(with_product(grounds.already_served, campaign, evidence, facts, moment.usage))
+    evidence = grounds.evidence
     asked = not facts.waited or AskAgain.STORE in campaign.pace.ask_again
-    checks.append(with_stock(moment.store.check, campaign, evidence, facts) if asked else moment.store.when_due)
-    checks.append(moment.moment(campaign, when))
+    checks += (
+        grounds.sensitive,
+        grounds.context,
+        with_product(grounds.already_served, campaign, evidence, facts, moment.usage),
+        with_stock(moment.store.check, campaign, evidence, facts) if asked else moment.store.when_due,
+        when.check,
+    )
     return grounds
 
 
@@ -266,9 +276,8 @@ def _check_message(moment: _Moment, campaign: Campaign, grounds: _Grounds, check
     if not grounds.evidence.holds:  # there is nothing to fill the template with, and one refusal says so
         checks.append(_NOT_RENDERED)
         return None
-    render, payload = render_check(
-        campaign.texts_for(moment.facts.customer.locale), moment.values(grounds.evidence.strongest)
-    )
+    texts = campaign.texts_for(moment.facts.customer.locale) if campaign.other_texts else campaign.texts
+    render, payload = render_check(texts, grounds.values)
     checks.append(render)
     return payload
 
@@ -285,10 +294,13 @@ def context_check(evidence: Evidence, around: Sequence[Found]) -> Check:
     return check(Gate.CONTEXT, refusals, used)
 
 
+_SURELY: Final = {provenance: provenance.name.lower() for provenance in Provenance}
+
+
 def _record(match: Match) -> dict[str, object]:
     return {
         "category": match.interest.category,
-        "provenance": match.provenance.name.lower(),
+        "provenance": _SURELY[match.provenance],
         "count": len(match.events),
         "first_at": match.first_at,
         "last_at": match.last_at,

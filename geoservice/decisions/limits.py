@@ -89,6 +89,11 @@ class Usage:
         """When this campaign's messages count."""
         return self._of_campaign.get(campaign_id, [])
 
+    @property
+    def has_told(self) -> bool:
+        """Whether any message was about a product."""
+        return bool(self._of_product)
+
     def told_of(self, product_id: str | None) -> list[tuple[str, datetime]]:
         """Which campaigns have told her of this product, and when that counts."""
         return self._of_product.get(product_id, [])

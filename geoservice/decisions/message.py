@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -64,11 +64,11 @@ def place_values(facts: Facts) -> Values:
     return values
 
 
-def interest_values(match: Match | None, zone: ZoneInfo, at: datetime) -> Values:
+def interest_values(match: Match | None, zone: ZoneInfo, today: date) -> Values:
     """The variables about the strongest matched interest; none when there is none."""
     if match is None:
         return {}
-    today, looked = at.astimezone(zone).date(), match.last_at.astimezone(zone).date()
+    looked = match.last_at.astimezone(zone).date()
     return {
         "interest.category": in_words(match.interest.category),
         "interest.count": len(match.events),

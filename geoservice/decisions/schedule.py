@@ -56,7 +56,7 @@ class AskAgain(StrEnum):
     MOMENT = "moment"
 
 
-class Schedule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, cache_hash=True):
+class Schedule(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, cache_hash=True):
     """When to send, seen from the trigger, and on which local days; no weekdays and no dates mean any."""
 
     send: Send = Send.NOW

@@ -78,8 +78,10 @@ def sensitive_in(text: str) -> str | None:
 
 def sensitive_check(campaign: Campaign, evidence: Evidence) -> Check:
     """Check 3: a delicate category speaks only for an interest that she declared herself."""
-    declared = {m.interest.category for m in evidence.matches if m.provenance is Provenance.DECLARED}
     touched = {i.category: kind for i in campaign.interests if (kind := sensitivity(i.category)) is not None}
+    if not touched:
+        return _NOTHING_DELICATE
+    declared = {m.interest.category for m in evidence.matches if m.provenance is Provenance.DECLARED}
     undeclared = sorted(touched.keys() - declared)
     refusals = [Reason.SENSITIVE_CATEGORY] if undeclared else []
     used = {
@@ -88,6 +90,9 @@ def sensitive_check(campaign: Campaign, evidence: Evidence) -> Check:
         "classes": sorted({kind.value for kind in touched.values()}),
     }
     return check(Gate.SENSITIVE, refusals, used)
+
+
+_NOTHING_DELICATE: Final = check(Gate.SENSITIVE, [], {"sensitive_categories": []})
 
 
 def readable_by_anybody(*texts: str) -> str | None:

@@ -33,6 +33,9 @@ _PURCHASE_FEEDS: Final = (Feed.TILL, Feed.SHOP)
 
 def already_served_check(campaign: Campaign, evidence: Evidence, facts: Facts, usage: Usage) -> Check:
     """Check 5, as far as it is the same for all campaigns with this condition: no purchase, and no silent feed."""
+    silent = _silent_feeds(campaign, facts, usage)
+    if not evidence.served and not silent:
+        return _NOTHING_BOUGHT
     refusals = []
     if any(not served.substitute for served in evidence.served):
         refusals.append(Reason.ALREADY_PURCHASED)
@@ -44,15 +47,19 @@ def already_served_check(campaign: Campaign, evidence: Evidence, facts: Facts, u
             for served in evidence.served
         ]
     }
-    silent = _silent_feeds(campaign, facts, usage)
     if silent:
         refusals.append(Reason.FEED_STALE)
         used["silent_feeds"] = silent
     return check(Gate.ALREADY_SERVED, refusals, used)
 
 
+_NOTHING_BOUGHT: Final = check(Gate.ALREADY_SERVED, [], {"bought": []})
+
+
 def with_product(served: Check, campaign: Campaign, evidence: Evidence, facts: Facts, usage: Usage) -> Check:
     """Check 5, with what this campaign or another one has told her of the product before."""
+    if not usage.has_told:
+        return served
     product_id = product_of(evidence)
     told = usage.told_of(product_id)
     if product_id is None or not told:
@@ -77,6 +84,8 @@ def product_of(evidence: Evidence) -> str | None:
 
 def _silent_feeds(campaign: Campaign, facts: Facts, usage: Usage) -> dict[str, Any]:
     """Feeds that this campaign relies on and that fell silent; one that was never heard was never connected."""
+    if not facts.shop.feeds:
+        return {}
     relied_on: list[Feed] = []
     if any(interest.not_purchased for interest in positive_interests(campaign.condition)):
         relied_on += _PURCHASE_FEEDS

@@ -89,7 +89,7 @@ class TemplateError(Exception):
     """The template cannot be rendered from these facts; the text says what was missing."""
 
 
-class Template(Struct, frozen=True, cache_hash=True):
+class Template(Struct, frozen=True, gc=False, cache_hash=True):
     """A checked template: its source and the variables it reads. Plain text has none."""
 
     source: str

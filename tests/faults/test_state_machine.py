@@ -36,6 +36,12 @@ CAMPAIGNS: dict[str, dict[str, Any]] = {
     "open": {"topic": "sneakers", "trigger": {"on": "enter"}, "limits": OFTEN},
     "open-too": {"topic": "boots", "trigger": {"on": "enter"}, "limits": OFTEN},
     "leaving": {"topic": "sneakers", "trigger": {"on": "exit"}, "limits": OFTEN},
+    "tomorrow": {
+        "topic": "boots",
+        "trigger": {"on": "exit"},
+        "schedule": {"send": "days_later", "days": 1},
+        "limits": OFTEN,
+    },
     "later": {"topic": "boots", "trigger": {"on": "enter", "after_s": 300}, "limits": OFTEN},
     "personal": {
         "topic": "sneakers",
@@ -193,6 +199,41 @@ class Customer:
             self.arrive(store_id, "phone")
             self.leave(5, "phone")
 
+    def while_paused(self, campaign_id: str, store_id: str) -> None:
+        """Operations pause a campaign; while it is paused nothing of it goes out."""
+        client = self.client
+        self.run(client.ok("POST", f"/v1/campaigns/{campaign_id}/pause", who=client.ops))
+        before = self.sent(campaign_id=campaign_id)
+        self.arrive(store_id, "phone")
+        assert self.sent(campaign_id=campaign_id) == before
+        self.run(client.ok("POST", f"/v1/campaigns/{campaign_id}/resume", who=client.ops))
+
+    def while_muted(self, store_id: str) -> None:
+        """A store wants silence; nothing about it goes out before it takes that back."""
+        client = self.client
+        self.run(client.ok("POST", f"/v1/stores/{store_id}/mute", who=client.ops))
+        before = self.sent(store_id=store_id)
+        self.arrive(store_id, "phone")
+        assert self.sent(store_id=store_id) == before
+        self.run(client.ok("POST", f"/v1/stores/{store_id}/unmute", who=client.ops))
+
+    def sent(self, **of: str) -> set[str]:
+        """Ids of the messages of that kind that have begun to go out."""
+        rows = self.run(self.rows())
+        return {
+            row["message_id"]
+            for row in rows
+            if row["sending_at"] is not None and all(row[key] == value for key, value in of.items())
+        }
+
+    def answer(self, event: str) -> None:
+        """She says something about the last message that reached her."""
+        rows = [row for row in self.run(self.rows()) if row["state"] == MessageState.ACCEPTED]
+        if rows:
+            last = max(rows, key=lambda row: row["reserved_at"])["message_id"]
+            path = f"/v1/me/messages/{last}/feedback"
+            self.run(self.client.ok("POST", path, {"event": event}, who=self.who))
+
     def spend_an_evening_and_a_morning(self) -> None:
         """A store shortly before quiet hours, another one right after: two days, one night."""
         self.sleep_until(19)
@@ -324,6 +365,11 @@ DEEDS: dict[tuple[Any, ...], int] = {
     ("change_token", "tablet"): 2,
     ("send_old_pings_again", 0): 1,
     ("send_old_pings_again", -1): 1,
+    ("while_paused", "open", "store-1"): 1,
+    ("while_muted", "store-0"): 1,
+    ("answer", "opened"): 1,
+    ("answer", "creepy"): 1,
+    ("answer", "helpful"): 1,
     ("restart",): 1,
 }
 """What she may do, and how often."""
