@@ -4,6 +4,7 @@
 import asyncio
 import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -432,9 +433,12 @@ class ServiceProcess:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody is given by chance: below those that the kernel hands out to whoever asks for any."""
+    while True:
+        port = secrets.choice(range(10_000, 32_000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager

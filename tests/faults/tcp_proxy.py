@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
+from conftest import free_port
+
 CHUNK_BYTES = 65_536
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends RST, as a machine that crashed and came back does."""
@@ -54,8 +56,8 @@ class TcpProxy:
 
     async def open(self) -> None:
         """Listen, on the same port as before if there was one."""
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Refuse new connections and cut those that are open."""
