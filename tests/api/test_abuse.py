@@ -128,10 +128,11 @@ URLS = [
 
 
 @pytest.mark.parametrize("url", URLS, ids=[url[:40] for url in URLS])
-async def test_an_image_comes_from_a_public_place(service, url):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_image_comes_from_a_public_place(shared, url):
     """An image address is https with a plain host; anything that a fetcher could be led astray with is refused."""
     body = {**CAMPAIGN, "content": {**CAMPAIGN["content"], "image_url": url}}
-    answer = await service.call("PUT", "/v1/campaigns/c", body, who=service.ops)
+    answer = await shared.call("PUT", "/v1/campaigns/c", body, who=shared.ops)
     assert answer.status == 422, url
 
 
@@ -157,11 +158,12 @@ TEMPLATES = [
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=[template[:40] for template in TEMPLATES])
-async def test_a_template_is_no_program(service, template):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_template_is_no_program(shared, template):
     """Templates name the few things that there are; loops, includes, attributes and secrets are refused at once."""
     started = time.monotonic()
     body = {**CAMPAIGN, "content": {"title": "t", "body": f"b {template}"}}
-    answer = await service.call("PUT", "/v1/campaigns/c", body, who=service.ops)
+    answer = await shared.call("PUT", "/v1/campaigns/c", body, who=shared.ops)
     assert answer.status == 422, answer.body
     assert time.monotonic() - started < 2
 
@@ -196,12 +198,13 @@ def patterns() -> Iterator[tuple[str, str]]:
                     yield path.relative_to(PACKAGE).as_posix(), text.value
 
 
-async def test_a_long_name_takes_no_time(service):
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_long_name_takes_no_time(shared):
     """A field name of 100,000 characters that is made to look like the service's own words is refused at once."""
     for name in (" - at `$", "`", "value '", "unknown field `", "é"):
         started = time.monotonic()
         body = {(name * 100_000)[:100_000]: 1}
-        answer = await service.call("PATCH", "/v1/me/preferences", body, who=service.customer("eve"))
+        answer = await shared.call("PATCH", "/v1/me/preferences", body, who=shared.customer("eve"))
         assert (answer.status, answer.body["errors"][0]["code"]) == (422, "unknown_field")
         assert len(str(answer.body)) < 1_000
         assert time.monotonic() - started < 2

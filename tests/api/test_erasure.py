@@ -107,7 +107,7 @@ async def test_nothing_is_sent_after_the_answer(service):
     """A message that waits is cancelled by the erasure, one that is under way is named, and neither comes again."""
     await service.set_up_store()
     await service.set_up_campaign()
-    for who, answer in ((WHO, Answer("unavailable", retry_after="30")), ("ben", Answer("accept", delay_s=0.6))):
+    for who, answer in ((WHO, Answer("unavailable", retry_after="30")), ("ben", Answer("accept", delay_s=3))):
         service.fcm.script(answer, token=f"token-{who}-phone")
         await service.opt_in(who)
         await service.browse(who)

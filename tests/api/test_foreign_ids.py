@@ -91,8 +91,13 @@ def paths_of(route: Route, hers: dict[str, str]) -> list[str]:
     if "{" not in route.path:
         queries = ("", f"?customer_id={ADA}", f"?device_id={PHONE}", f"?customer_id={ADA}&device_id={PHONE}")
         return [route.path + query for query in (queries if route.query is not None else queries[:1])]
+    others = {"purpose": "location", "alias": hers["alias"]}
     return [
-        re.sub(r"\{id\}", value, route.path).replace("{purpose}", "location").replace("{alias}", hers["alias"])
+        re.sub(
+            r"\{(\w+)\}",
+            lambda name, value=value: value if name[1] == "id" else others.get(name[1], "thing"),
+            route.path,
+        )
         for value in hers.values()
     ]
 
