@@ -65,12 +65,15 @@ class Visits:
             known = self._visits.get(key)
             if known is None or known.recency < visit.recency:
                 self._visits[key] = visit
+        self._holders = {(v.customer_id, pair): v for v in self._visits.values() for pair in v.present}
+        """Who is present where: a batch has thousands of visits where many places overlap."""
 
     def follow(self, row: Mapping[str, Any], store_id: str | None) -> str | None:
         """Open, resume, extend or end the visit that a transition belongs to, and name it."""
         kind = TransitionKind(row["kind"])
         if kind in _INWARD:
-            return self._arrive(row, store_id)
+            held = self._holding(row)
+            return self._arrive(row, store_id) if held is None else held.visit_id
         if kind in OUTWARD:
             return self._leave(row)
         visit = self._visits.get((row["customer_id"], _place(row, store_id)))
@@ -89,6 +92,7 @@ class Visits:
             visit = self._visits[key] = Visit(key[0], str(uuid4()), key[1], store_id, at)
         visit.ended_at, visit.touched = None, True
         visit.present.add(_pair(row))
+        self._holders[key[0], _pair(row)] = visit
         return visit.visit_id
 
     def _leave(self, row: Mapping[str, Any]) -> str | None:
@@ -97,14 +101,12 @@ class Visits:
         if visit is None:
             return None
         visit.present.discard(_pair(row))
+        del self._holders[visit.customer_id, _pair(row)]
         visit.ended_at, visit.touched = (None if visit.present else max(row["at"], visit.started_at)), True
         return visit.visit_id
 
     def _holding(self, row: Mapping[str, Any]) -> Visit | None:
-        pair = _pair(row)
-        return next(
-            (v for v in self._visits.values() if v.customer_id == row["customer_id"] and pair in v.present), None
-        )
+        return self._holders.get((row["customer_id"], _pair(row)))
 
     @property
     def ids(self) -> list[str]:
