@@ -86,7 +86,7 @@ async def put_policy(call: Call) -> web.Response:
     )
 
 
-async def get_versions(call: Call) -> web.Response:
+async def get_policy_versions(call: Call) -> web.Response:
     """List what was published, newest first."""
     rows = await policy.versions(call.services.database, LISTED)
     return answer({"items": [dict(row) for row in rows]})
@@ -117,5 +117,5 @@ ROUTES: Final = (
     Route("GET", "/v1/me/attention", get_attention, answer=AttentionAnswer),
     Route("GET", "/v1/policy", get_policy, OPS, answer=PolicyAnswer),
     Route("PUT", "/v1/policy", put_policy, OPS, body=policy.PolicyBody, answer=PolicyAnswer),
-    Route("GET", "/v1/policy/versions", get_versions, OPS, answer=PolicyVersions),
+    Route("GET", "/v1/policy/versions", get_policy_versions, OPS, answer=PolicyVersions),
 )
