@@ -1,4 +1,4 @@
-"""The route of a dry run: a campaign replayed over what happened."""
+"""Routes of what one would like to know of a campaign: a dry run, and the sizes of its experiment."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from geoservice.api.routing import Call, Route, answer, decode
-from geoservice.decisions.campaigns import CampaignSpec
-from geoservice.vocabulary import Role
+from geoservice.decisions.campaigns import CampaignSpec, Experiment
+from geoservice.errors import NotFound
+from geoservice.vocabulary import Role, to_jsonable
 from geoservice.workflows import publishing
-from geoservice.workflows.simulate import simulate
+from geoservice.workflows.simulate import simulate, sizes
 
 DRY_RUN_S: Final = 30.0
 """How long a dry run looks at most; what it has found by then is its answer."""
@@ -86,7 +87,40 @@ async def _spec(call: Call, campaign_id: str) -> CampaignSpec:
     return msgspec.convert({key: value for key, value in stored.items() if key in known}, CampaignSpec)
 
 
+class ArmAnswer(Struct):
+    """One arm, and how many customers have drawn it. Drawn by lot, it tells nothing about them."""
+
+    arm: str
+    customers: int
+
+
+class ExperimentAnswer(Struct):
+    """An experiment as it stands."""
+
+    id: str
+    experiment: Experiment
+    arms: list[ArmAnswer]
+
+
+async def get_experiment(call: Call) -> web.Response:
+    """Give a campaign's experiment, and how many customers are in each arm."""
+    campaign_id = call.id()
+    spec = await _spec(call, campaign_id)
+    if spec.experiment is None:
+        raise NotFound("This campaign has no experiment.")
+    experiment_id = spec.experiment.id or campaign_id
+    arms = await sizes(call.services.database, experiment_id)
+    return answer({"id": experiment_id, "experiment": to_jsonable(spec.experiment), "arms": arms})
+
+
 ROUTES: Final = (
+    Route(
+        "GET",
+        "/v1/campaigns/{id}/experiment",
+        get_experiment,
+        frozenset({Role.OPS}),
+        answer=ExperimentAnswer,
+    ),
     Route(
         "POST",
         "/v1/campaigns/{id}/dry-run",

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 from msgspec import Meta, Struct
 
 from geoservice.decisions.conditions import (
@@ -136,6 +137,23 @@ class Content(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_de
     languages: Annotated[dict[str, Wording], Meta(max_length=50)] = {}
 
 
+class Variant(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Another wording, for its share of those who are not held out."""
+
+    content: Content
+    weight: Annotated[int, Meta(ge=1, le=1_000)] = 1
+
+
+class Experiment(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom to leave out, to see what the campaign changes, and which wordings to try."""
+
+    holdout_percent: Annotated[float, Meta(ge=0, le=90)] = 0
+    variants: Annotated[dict[Id, Variant], Meta(max_length=10)] = {}
+    base_weight: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    id: Id | None = None
+    """Campaigns with the same one share its arms; the campaign's own id if left out."""
+
+
 class Limits(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, cache_hash=True):
     """The campaign's own limits; each replaces the retailer's default of that name.
 
@@ -172,6 +190,7 @@ class CampaignSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, om
     channels: Annotated[tuple[Channel, ...], Meta(min_length=1, max_length=2)] = (Channel.PUSH, Channel.INBOX)
     """In the order in which they are tried; a message goes by one of them."""
     in_stock: InStock | None = None
+    experiment: Experiment | None = None
 
 
 class Audience(Struct, frozen=True, gc=False, cache_hash=True):
@@ -222,6 +241,8 @@ class Campaign(Struct, frozen=True, gc=False):
     """Whether it is live for everybody, on every day, at any time, in any number."""
     live_since: datetime | None = None
     """Since when it has been live without a break, if it is."""
+    variants: Mapping[str, Campaign] = {}
+    """The campaign with the content of each variant."""
 
     @property
     def uses(self) -> frozenset[Use]:
@@ -321,6 +342,7 @@ def compile_campaign(
         positive_interests(condition)
     ):  # a condition that cannot be read may have meant an interest
         problems += _unmet_variables(templates)
+    variants = _variants(campaign_id, version, spec, problems)
     if problems:
         raise Invalid("This campaign cannot be used as it is.", details=problems)
     return Campaign(
@@ -344,7 +366,27 @@ def compile_campaign(
         and (spec.valid_from, spec.valid_until, spec.limits.hourly_ceiling) == (None, None, None)
         and not (spec.schedule.weekdays or spec.schedule.dates),
         live_since=live_since,
+        variants=variants,
     )
+
+
+def _variants(campaign_id: str, version: int, spec: CampaignSpec, problems: list[ErrorDetail]) -> dict[str, Campaign]:
+    """Compile each variant as the campaign that it would be; what is wrong in it points into it."""
+    found: dict[str, Campaign] = {}
+    for name, variant in (spec.experiment.variants if spec.experiment else {}).items():
+        path = f"experiment.variants.{name}"
+        if name in RESERVED_ARMS:
+            problems.append(ErrorDetail(path, "reserved", "this name is taken by an arm of every experiment"))
+        try:
+            alone = msgspec.structs.replace(spec, content=variant.content, experiment=None)
+            found[name] = compile_campaign(campaign_id, version, alone)
+        except Invalid as error:
+            inside = [detail for detail in error.details if detail.path.startswith("content.")]
+            problems += [msgspec.structs.replace(detail, path=f"{path}.{detail.path}") for detail in inside]
+    return found
+
+
+RESERVED_ARMS: Final = frozenset({"holdout", "base"})
 
 
 def _texts(content: Content, templates: dict[str, Template], language: str | None) -> Texts:

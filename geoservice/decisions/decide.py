@@ -29,6 +29,7 @@ from geoservice.decisions.circumstances import Circumstances, Found
 from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check
 from geoservice.decisions.context import Evidence, Match, Provenance, Timeline
+from geoservice.decisions.experiments import BASE, HELD_OUT, Draw, draw
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
 from geoservice.decisions.message import Payload, Values, interest_values, place_values, render_check
@@ -75,6 +76,13 @@ class Decision(Struct, frozen=True, gc=False):
     """Whether the message is about being there, and ends when she leaves."""
     product_id: str | None = None
     """The product that the message is about, if the interest behind it names one."""
+    draw: Draw | None = None
+    """The winner's arm, if its campaign has an experiment."""
+
+    @property
+    def takes_slot(self) -> bool:
+        """Whether it holds a slot: as a message, or as the ghost of one."""
+        return self.outcome is Outcome.SEND or self.reason is Reason.HELD_OUT
 
 
 Rank = tuple[int, int, datetime]
@@ -320,7 +328,9 @@ def _choose(moment: _Moment, contenders: list[_Verdict]) -> str | None:
             best.decision = _broken(best.campaign, best.checks, error)
             contenders.remove(best)
         else:
-            return best.campaign.campaign_id
+            if best.decision.takes_slot:
+                return best.campaign.campaign_id
+            contenders.remove(best)  # its variant cannot be written: the next one may
     return None
 
 
@@ -336,14 +346,24 @@ def _send(moment: _Moment, verdict: _Verdict) -> Decision:
     campaign = verdict.campaign
     around = [found.words for found in verdict.grounds.circumstances]
     why = explain(moment.facts, campaign, verdict.grounds.evidence, around, moment.zone, moment.at)
-    chosen = check(Gate.CHOICE, [], {"winner": campaign.campaign_id})
+    drawn, payload = draw(campaign, moment.facts), verdict.payload
+    arm = drawn.arm if drawn is not None else BASE
+    if arm in campaign.variants:
+        texts = campaign.variants[arm].texts_for(moment.facts.customer.locale)
+        verdict.checks[-1], payload = render_check(texts, verdict.grounds.values)
+        if payload is None:
+            return _decision(campaign, Outcome.SUPPRESS, verdict.checks[-1].reason, verdict.checks)
+    held_out = arm == HELD_OUT
+    used = {"winner": campaign.campaign_id} | ({} if drawn is None else {"arm": arm, "lot": drawn.lot})
+    chosen = check(Gate.CHOICE, [Reason.HELD_OUT] if held_out else [], used)
     return _decision(
         campaign,
-        Outcome.SEND,
-        None,
+        Outcome.SUPPRESS if held_out else Outcome.SEND,
+        Reason.HELD_OUT if held_out else None,
         [*verdict.checks, chosen],
-        payload=verdict.payload,
-        why=why,
+        payload=None if held_out else payload,
+        why=None if held_out else why,
+        draw=drawn,
         expires_at=_expires_at(moment, campaign, verdict.timing),
         rank=_rank(verdict),
         product_id=product_of(verdict.grounds.evidence),

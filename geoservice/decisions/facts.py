@@ -198,6 +198,10 @@ class Facts(Struct, frozen=True):
     waited: Mapping[str, datetime] = {}
     """Campaigns that have waited since the transition, each with the instant at which it was due."""
     shop: ShopFacts = ShopFacts()
+    arms: Mapping[str, str] = {}
+    """What she drew in experiments before."""
+    salt: str = ""
+    """Of the lots; only when a campaign here has an experiment."""
     still_there: bool = True
     """For a message that waited: whether the device is still inside the geofence."""
     fast_at: datetime | None = None

@@ -80,6 +80,7 @@ class Reason(StrEnum):
     CONTENT_TOO_LONG = "content_too_long"
     LOCK_SCREEN = "lock_screen"
     OUTRANKED = "outranked"
+    HELD_OUT = "held_out"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -383,6 +384,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "Another campaign won this moment.",
         "Another message was more relevant.",
         "Highest priority wins, then the strongest and freshest evidence, then the campaign id.",
+    ),
+    Reason.HELD_OUT: ReasonText(
+        Gate.CHOICE,
+        "The customer is in the group that does not get this campaign, to see what it changes.",
+        "You are in a group that we leave in peace, to learn whether our messages help.",
+        "Drawn by lot and kept; the message that she did not get holds its slot and blocks the runners-up.",
     ),
     Reason.INTERNAL_ERROR: ReasonText(
         Gate.CHOICE,

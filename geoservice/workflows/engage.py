@@ -67,6 +67,7 @@ EVENTS_MAX: Final = 2_000
 DOINGS_MAX: Final = 500
 
 _sql = Queries("engage")
+_experiments = Queries("experiments")
 _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
 
 
@@ -82,6 +83,8 @@ class Known:
     told: list[Told] = field(default_factory=list)
     visits: list[VisitFact] = field(default_factory=list)
     doings: list[datetime] = field(default_factory=list)
+    arms: dict[str, str] = field(default_factory=dict)
+    salt: str = ""
     shops: dict[str | None, ShopFacts] = field(default_factory=dict)
     """By store."""
 
@@ -291,7 +294,7 @@ def _decide(moment: _Moment, slots: list[Slot], at: datetime, ledger: _Ledger) -
     began_ns = tracing.now_ns()
     facts = msgspec.structs.replace(moment.facts, slots=tuple(slots), sent_this_hour=ledger.sent)
     decisions = decide(facts, at)
-    rank = next((each.rank for each in decisions if each.outcome is Outcome.SEND), None)
+    rank = next((each.rank for each in decisions if each.takes_slot), None)
     return _Decided(moment, decisions, rank, began_ns)
 
 
@@ -322,10 +325,10 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
                 trace,
             )
         )
-        if message_id is not None:
-            slots.insert(0, _slot(message_id, decision, facts, at))
-            if _campaign_of(facts, decision).spec.limits.hourly_ceiling is not None:
-                ledger.sent[decision.campaign_id] += 1
+        if decision.takes_slot:
+            slots.insert(0, _slot(message_id or decision_id, decision, facts, at))
+        if message_id is not None and _campaign_of(facts, decision).spec.limits.hourly_ceiling is not None:
+            ledger.sent[decision.campaign_id] += 1
 
 
 def transition_of(row: Row) -> Transition:
@@ -393,6 +396,8 @@ def facts_of(
         fast_at=row["fast_at"],
         visits=tuple(known.visits),
         doings=tuple(known.doings),
+        arms=known.arms,
+        salt=known.salt,
     )
 
 
@@ -465,6 +470,9 @@ async def _load(
         known[customer_id].slots.append(Slot(**{**values, **states}))
     for customer_id, told in (await load_told(connection, ids, at)).items():
         known[customer_id].told = told
+    if any(campaign.spec.experiment is not None for campaign in campaigns):
+        for row in await _experiments.arms.fetch(connection, customer_ids=ids):
+            known[row["customer_id"]].arms, known[row["customer_id"]].salt = row["arms"], row["salt"]
     if visit_window_s := max(campaign.visit_window_s for campaign in campaigns):
         since = at - timedelta(seconds=visit_window_s)
         for row in await _sql.recent_visits.fetch(connection, customer_ids=ids, since=since):
@@ -522,11 +530,46 @@ async def _save(connection: Connection, visits: Visits, ledger: _Ledger, at: dat
     if not ledger.entries:
         return
     await _sql.add_decisions.run(connection, rows=[_decision_row(entry) for entry in ledger.entries], at=at)
+    await _save_draws(connection, ledger, at)
     if sends := [entry for entry in ledger.entries if entry.message_id is not None]:
         await _sql.add_messages.run(connection, rows=[_message_row(entry) for entry in sends], at=at)
         await _sql.wake_senders.value(connection)
     if deferred := [entry for entry in ledger.entries if entry.decision.outcome is Outcome.DEFER]:
         await _sql.defer.run(connection, rows=[_deferred_row(entry) for entry in deferred])
+
+
+async def _save_draws(connection: Connection, ledger: _Ledger, at: datetime) -> None:
+    drawn = [entry for entry in ledger.entries if entry.decision.draw is not None and entry.decision.draw.is_new]
+    if drawn:
+        await _experiments.assign.run(connection, rows=[_draw_row(entry) for entry in drawn], at=at)
+    if ghosts := [entry for entry in ledger.entries if entry.decision.takes_slot and entry.message_id is None]:
+        await _experiments.add_ghosts.run(connection, rows=[_ghost_row(entry) for entry in ghosts], at=at)
+
+
+def _draw_row(entry: _Entry) -> dict[str, Any]:
+    draw = entry.decision.draw
+    assert draw is not None  # noqa: S101 - the caller has looked
+    return {
+        "customer_id": entry.customer_id,
+        "experiment_id": draw.experiment_id,
+        "arm": draw.arm,
+        "lot": draw.lot,
+    }
+
+
+def _ghost_row(entry: _Entry) -> dict[str, Any]:
+    facts, campaign = entry.facts, _campaign_of(entry.facts, entry.decision)
+    return {
+        "customer_id": entry.customer_id,
+        "ghost_id": entry.decision_id,
+        "campaign_id": campaign.campaign_id,
+        "topic": campaign.spec.topic,
+        "channel": channel_of(facts, campaign.audience.channels),
+        "store_id": facts.store.store_id if facts.store else None,
+        "geofence_id": facts.geofence.geofence_id,
+        "visit_id": facts.visit_id,
+        "product_id": entry.decision.product_id,
+    }
 
 
 def _decision_row(entry: _Entry) -> dict[str, Any]:

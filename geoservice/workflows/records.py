@@ -75,6 +75,14 @@ CUSTOMERS: Final = (
         age="at",
         days="keep_decisions_days",
     ),
+    Kept("assignments", "the arm that she drew in an experiment, so that she stays in it", WITH_HER),
+    Kept(
+        "ghosts",
+        "messages that she did not get because she is held out; they count as if she had",
+        "{days} days",
+        age="reserved_at",
+        days="keep_messages_days",
+    ),
     Kept("deferred", "campaigns that wait", "until due, 90 days at most"),
     Kept(
         "messages",
@@ -135,6 +143,7 @@ SHOP: Final = (
     Kept("message_moves", "the moves that a message may make", "fixed"),
     Kept("timers", "which process ticks", "one row a timer"),
     Kept("api_keys", "keys as SHA-256, never themselves", "for ever"),
+    Kept("experiment_salt", "makes the lots of experiments unpredictable", "for ever"),
     Kept("pseudonym_key", "the key of the keyed hashes", "for ever"),
 )
 """No personal data, except for the names that you give to API keys."""

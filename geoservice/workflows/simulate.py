@@ -54,6 +54,7 @@ EXAMPLES: Final = 3
 """Of each outcome so many are shown."""
 
 _sql = Queries("replay")
+_experiments = Queries("experiments")
 
 
 @dataclass(slots=True)
@@ -117,7 +118,9 @@ async def simulate(
     limit_s: float,
 ) -> Report:
     """Replay a campaign over a window; raises Invalid if it cannot be used as it is."""
-    candidate = compile_campaign(campaign_id, 0, msgspec.structs.replace(spec, state=CampaignState.LIVE))
+    candidate = compile_campaign(
+        campaign_id, 0, msgspec.structs.replace(spec, state=CampaignState.LIVE, experiment=None)
+    )
     report, deadline = Report(since, until), time.monotonic() + limit_s
     fences = [fence for fence in snapshot.catalogue.fences if _could_hear(candidate, fence)]
     async with database.connection() as connection, connection.transaction(readonly=True):
@@ -138,6 +141,12 @@ async def simulate(
             if not report.complete:
                 break
     return report
+
+
+async def sizes(database: Database, experiment_id: str) -> list[dict[str, Any]]:
+    """Count the customers in each arm of an experiment."""
+    async with database.connection() as connection:
+        return [dict(row) for row in await _experiments.sizes.fetch(connection, experiment_id=experiment_id)]
 
 
 def _could_hear(candidate: Campaign, fence: Any) -> bool:

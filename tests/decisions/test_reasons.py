@@ -10,6 +10,7 @@ import pytest
 
 from geoservice.decisions.attention import Told
 from geoservice.decisions.decide import decide
+from geoservice.decisions.experiments import lot_of, pseudonym
 from geoservice.decisions.facts import (
     CustomerFacts,
     ProductFacts,
@@ -189,6 +190,18 @@ def answered(event):
     return facts
 
 
+def held_out(*, above):
+    """A holdout that just takes her lot in, or just does not."""
+
+    def facts(b):
+        lot = lot_of("salt", pseudonym("salt", "ada"), "shoes")
+        percent = (lot + (1 if above else 0)) / 100
+        one = b.campaign(experiment={"holdout_percent": percent})
+        return b.facts(campaigns=(one,), salt="salt", customer=CustomerFacts("Europe/Berlin", customer_id="ada"))
+
+    return facts
+
+
 A_WEEK = CapRule(CapScope.STORE, 1, within_s=7 * 86_400)
 SPECIFIC = {"content": {"title": "At {{ store.name }}", "body": "Hello"}}
 PLAIN = {"content": {"title": "Hello", "body": "Come in"}}
@@ -331,6 +344,8 @@ CASES = {
         campaign(content={"title": "Your running shoes", "body": "are in Church Street"}),
     ),
     Reason.OUTRANKED: (two("live"), two("paused")),
+    # The same lot: below the share she is held out, at it she is not.
+    Reason.HELD_OUT: (held_out(above=True), held_out(above=False)),
     Reason.INTERNAL_ERROR: (broken(wrong=True), broken(wrong=False)),
 }
 

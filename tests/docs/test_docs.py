@@ -191,6 +191,8 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("products.md", ProductBody),
         ("products.md", StockBody),
         ("products.md", StockItem),
+        ("first-campaign.md", campaigns.Experiment),
+        ("first-campaign.md", campaigns.Variant),
         ("limits.md", PolicyBody),
         ("limits.md", CapRule),
     ],

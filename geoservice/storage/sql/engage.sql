@@ -73,6 +73,12 @@ select customer_id, message_id, campaign_id, topic, reserved_at, expires_at, acc
        case when in_doubt and state <> 'accepted' then 'unknown' else state end as state
 from messages
 where customer_id = any(:customer_ids::text[]) and (reserved_at > :since or visit_id = any(:visit_ids::text[]))
+union all
+-- The ghost of a message that a held-out customer did not get counts as one that she did.
+select customer_id, ghost_id, campaign_id, topic, reserved_at, reserved_at, reserved_at, store_id, geofence_id, visit_id,
+       product_id, channel, 'accepted'
+from ghosts
+where customer_id = any(:customer_ids::text[]) and (reserved_at > :since or visit_id = any(:visit_ids::text[]))
 order by customer_id, reserved_at desc;
 
 -- name: visits
