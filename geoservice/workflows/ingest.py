@@ -45,6 +45,8 @@ LINGER_S: Final = 0.008
 LINGER_STEPS: Final = 8
 _PATIENCE_S: Final = 5.0
 """A device that stays locked by somebody else for this long turns its request away with a 503."""
+UPLOAD_PAUSE: Final = timedelta(minutes=10)
+"""A phone that uploads its past, and stops for longer than this, has no more of it."""
 
 _sql = Queries("ingest")
 _log = structlog.get_logger(__name__)
@@ -416,7 +418,7 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
         **{f"{column}s": [device.newest.get(source) for _, device in changed] for source, column in _NEWEST.items()},
         recent_keys=[device.recent_keys for _, device in changed],
         tracks=[write_track(device.track) for _, device in changed],
-        due_ats=[due_instant(device.track, device.clock) for _, device in changed],
+        due_ats=[_look_again_at(device, at) for _, device in changed],
         clocks=[write_clock(device.clock) for _, device in changed],
         receipt_customer_ids=[key[0] for key, _ in receipts],
         receipt_device_ids=[key[1] for key, _ in receipts],
@@ -425,6 +427,15 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
         keys=[b"".join(screened.keys) for _, screened in receipts],
         at=at,
     )
+
+
+def _look_again_at(device: _Device, at: datetime) -> datetime | None:
+    """When time alone may bring something; not while the phone uploads its past, for the rest of that says what came."""
+    due = due_instant(device.track, device.clock)
+    if due is None or not device.newest:
+        return due
+    newest = max(device.newest.values()) + timedelta(seconds=device.clock.offset_s)
+    return due if newest >= at - FRESH_FOR else max(due, at + UPLOAD_PAUSE)
 
 
 def _trace_match(batch: Sequence[Submission], began_ns: int) -> None:

@@ -145,3 +145,20 @@ async def test_a_fence_that_becomes_sensitive_ends_visits_without_a_word(shared,
     assert await shared.transitions(customer) == [enter]
     (visit,) = await shared.sql("select ended_at, present from visits where customer_id = $1", customer)
     assert (visit["ended_at"] is None, visit["present"]) == (False, [])
+
+
+async def test_a_past_uploaded_in_pieces_is_no_silence(shared, customer):
+    """Between two pieces of last night's buffer no timer fires: whether she stayed stands in the next piece."""
+    night = NOON - timedelta(hours=12)
+    arrival = [fix(night + timedelta(seconds=s), LAT + away, LON) for s, away in ((-600, 0.03), (0, 0), (60, 0))]
+    stay = [fix(night + timedelta(minutes=m), LAT, LON) for m in range(2, 90)]
+    leaving = [fix(night + timedelta(minutes=90, seconds=s), LAT + 0.03, LON) for s in (0, 60)]
+    async with another_process(shared) as tick:
+        await shared.ping(customer, *arrival)
+        await shared.set_clock(NOON + timedelta(minutes=1))
+        await tick()
+        await shared.ping(customer, *stay, *leaving)
+        await shared.set_clock(NOON + timedelta(minutes=12))
+        await tick()
+    told = await shared.transitions(customer)
+    assert [(t["kind"], t["source"]) for t in told] == [("enter", "fix"), ("dwell", "fix"), ("exit", "fix")]
