@@ -430,7 +430,7 @@ async def _save(connection: Connection, devices: dict[DeviceKey, _Device], at: d
 
 
 def _look_again_at(device: _Device, at: datetime) -> datetime | None:
-    """When time alone may bring something; not while the phone uploads its past, for the rest of that says what came."""
+    """When time alone may bring something; not while the phone uploads its past, whose rest says what came."""
     due = due_instant(device.track, device.clock)
     if due is None or not device.newest:
         return due
