@@ -198,9 +198,9 @@ async def test_services_whose_clocks_disagree(postgres, furnished, tmp_path, ske
             await client.ok("PUT", "/v1/clock", {"now": at, "flows": True}, who=client.ops)
         await ours.provider.script({"kind": "accept", "delay_s": 2, "times": 60}, {"times": None})
         customers = await ours.crowd(100)
-        walk = arrival(NOON + timedelta(seconds=1), place_of(0))
+        walk = arrival(NOON - timedelta(seconds=1), place_of(0))
         await asyncio.gather(*(post(right, c, {"device_id": "phone", "pings": walk}) for c in customers))
-        await ours.at_rest()
+        await ours.in_state("accepted", customers)
         found = await verdict(ours, customers)
         assert found.states == {"accepted": 100}
 
