@@ -106,7 +106,7 @@ async def test_the_reason_for_access_is_documented(route):
 async def known(shared) -> dict[str, str]:
     """Give ids that exist, by the path in which they stand: Ada has been sent a message."""
     await shared.set_up_store()
-    await shared.set_up_campaign()
+    await shared.set_up_campaign(experiment={"holdout_percent": 0})
     await shared.opt_in(CUSTOMER)
     await shared.browse(CUSTOMER)
     await shared.walk_in(CUSTOMER)
