@@ -226,7 +226,7 @@ async def test_an_opt_out_is_never_followed_by_a_new_send(postgres, furnished, t
             body = {"device_id": "phone", "pings": arrival(at, place_of(0))}
             async with slots:
                 ping = asyncio.create_task(post(one, customer_id, body))
-                await asyncio.sleep(rng.uniform(0, 0.3))
+                await asyncio.sleep(rng.uniform(0, 1))
                 no = {"granted": False, "notice_version": "1"}
                 answer = await other.ok("PUT", "/v1/me/consents/marketing_push", no, who=other.customer(customer_id))
                 said[customer_id] = datetime.now(UTC), set(answer["in_flight"])
