@@ -178,6 +178,7 @@ HARD_TO_GUESS = {
     "/v1/feeds/{feed}",
     "/v1/stores/{id}",
     "/v1/campaigns/{id}",
+    "/v1/campaigns/{id}/dry-run",
     "/v1/geofences/{id}",
     "/v1/geofences/import",
 }

@@ -436,14 +436,20 @@ async def test_two_services_share_the_work(database_url, fcm, tmp_path):
         async def stroll(number: int, leg: int) -> None:
             lat, lon = places[leg]
             at = starts[leg]
-            steps = [*arrival(at, lat, lon), fix(at + timedelta(seconds=100), lat + FAR, lon)]
-            for n, step in enumerate(steps):
+            for n, step in enumerate(arrival(at, lat, lon)):
                 receipt = await clients[(number + n) % 2].ping(customers[number], step)
                 assert receipt["accepted"] == 1
+
+        async def leave(number: int, leg: int) -> None:
+            lat, lon = places[leg]
+            step = fix(starts[leg] + timedelta(seconds=100), lat + FAR, lon)
+            assert (await clients[number % 2].ping(customers[number], step))["accepted"] == 1
 
         for leg, at in enumerate(starts):
             await put_clocks(at + timedelta(seconds=100), *clients)
             await asyncio.gather(*(stroll(number, leg) for number in range(len(customers))))
+            await client.settled()  # leaving cancels what still waits
+            await asyncio.gather(*(leave(number, leg) for number in range(len(customers))))
         await client.settled()
         for customer_id in customers:
             seen = [(t["kind"], t["geofence_id"]) for t in await client.transitions(customer_id)]
