@@ -177,4 +177,5 @@ def _subject_of(slot: Slot) -> dict[CapScope, str | None]:
 
 
 def _within(last_at: datetime | None, window_s: int, at: datetime) -> bool:
-    return last_at is not None and at < last_at + timedelta(seconds=window_s)
+    # No window at all is none for a message either that another process reserved after this decision's clock was read.
+    return window_s > 0 and last_at is not None and at < last_at + timedelta(seconds=window_s)
