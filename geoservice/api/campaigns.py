@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import campaigns as answers
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState
 from geoservice.vocabulary import Role

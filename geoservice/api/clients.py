@@ -8,10 +8,11 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
 from geoservice.api.adapters.mapping import Mapped
 from geoservice.api.adapters.owntracks import read_owntracks
 from geoservice.api.adapters.transistorsoft import read_transistorsoft
+from geoservice.api.answers import phone as answers
 from geoservice.api.problems import refuse_malformed
 from geoservice.api.routing import Call, Route, answer
 from geoservice.telemetry.metrics import INGEST_PINGS

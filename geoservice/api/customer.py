@@ -8,13 +8,15 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import settings as answers
 from geoservice.api.mobile import refuse_unknown_zone
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.facts import Preferences
 from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.vocabulary import Purpose, to_jsonable
-from geoservice.workflows import customers
+from geoservice.workflows import consents
+from geoservice.workflows.preferences import change_preferences, load_preferences
 
 _consent_body = msgspec.json.Decoder(schemas.ConsentBody)
 _preferences_body = msgspec.json.Decoder(schemas.PreferencesBody)
@@ -22,7 +24,7 @@ _preferences_body = msgspec.json.Decoder(schemas.PreferencesBody)
 
 async def get_consents(call: Call) -> web.Response:
     """List every purpose with the record in force; one that was never answered is not granted."""
-    rows = {row["purpose"]: row for row in await customers.consents(call.services.database, call.customer_id)}
+    rows = {row["purpose"]: row for row in await consents.consents(call.services.database, call.customer_id)}
     items = [
         schemas.as_json(rows[purpose.value]) if purpose.value in rows else {"purpose": purpose.value, "granted": False}
         for purpose in Purpose
@@ -37,9 +39,9 @@ async def put_consent(call: Call) -> web.Response:
     except ValueError:
         raise NotFound("There is no such purpose.") from None
     body = await call.body(_consent_body)
-    change = customers.ConsentChange(**msgspec.structs.asdict(body))
+    change = consents.ConsentChange(**msgspec.structs.asdict(body))
     at = call.services.clock.now()
-    withdrawn = await customers.record_consent(
+    withdrawn = await consents.record_consent(
         call.services.database, call.services.journal, call.customer_id, purpose, change, at
     )
     return answer(
@@ -56,7 +58,7 @@ async def put_consent(call: Call) -> web.Response:
 
 async def get_preferences(call: Call) -> web.Response:
     """Give the settings in force."""
-    preferences, version = await customers.preferences(call.services.database, call.customer_id)
+    preferences, version = await load_preferences(call.services.database, call.customer_id)
     return answer(write_preferences(preferences), headers={"ETag": f'"{version}"'})
 
 
@@ -72,7 +74,7 @@ async def patch_preferences(call: Call) -> web.Response:
     patch: dict[str, Any] = msgspec.to_builtins(body)
     if quiet := patch.get("quiet_hours"):
         patch["quiet_hours"] = {end: f"{local}:00" for end, local in quiet.items()}  # times of day have seconds
-    preferences, version, withdrawn = await customers.change_preferences(
+    preferences, version, withdrawn = await change_preferences(
         call.services.database,
         call.services.journal,
         call.customer_id,

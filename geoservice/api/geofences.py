@@ -8,7 +8,8 @@ from typing import Any, Final, cast
 import orjson
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import geofences as answers
 from geoservice.api.problems import refuse_malformed
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import NotFound

@@ -13,7 +13,8 @@ from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.attention import Level
 from geoservice.decisions.policy import CapRule
 from geoservice.vocabulary import Role
-from geoservice.workflows import attention, customers, policy
+from geoservice.workflows import attention, policy
+from geoservice.workflows.preferences import load_preferences
 
 OPS: Final = frozenset({Role.OPS})
 LISTED: Final = 100
@@ -98,7 +99,7 @@ async def get_attention(call: Call) -> web.Response:
     retailer = await policy.policy_now(services.database, services.directory.defaults)
     at = services.clock.now()
     budget = await attention.attention_of(services.database, call.customer_id, retailer, at)
-    own = (await customers.preferences(services.database, call.customer_id))[0].daily_cap
+    own = (await load_preferences(services.database, call.customer_id))[0].daily_cap
     body = msgspec.to_builtins(budget)
     return answer(body | {"own_daily_cap": own, "sentence": in_a_sentence(budget.level, own)})
 

@@ -9,7 +9,8 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import messages as answers
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import Invalid
 from geoservice.vocabulary import Id, Instant, MessageEvent, Role

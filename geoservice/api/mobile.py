@@ -7,14 +7,15 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import phone as answers
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import ErrorDetail, Invalid
 from geoservice.geofencing.nearby import nearby
 from geoservice.geofencing.screening import EARLIEST
 from geoservice.geofencing.track import read_track
 from geoservice.vocabulary import GeofenceKind, to_jsonable
-from geoservice.workflows import customers, products
+from geoservice.workflows import devices, events, products
 from geoservice.workflows.publishing import is_zone
 
 _nearby_body = msgspec.json.Decoder(schemas.NearbyBody)
@@ -35,9 +36,9 @@ async def put_device(call: Call) -> web.Response:
     if body.push_token is None and body.fid is None:
         detail = ErrorDetail("push_token", "missing", "send push_token, fid or both")
         raise Invalid("Without an address the phone cannot be reached.", details=[detail])
-    registration = customers.Registration(**msgspec.structs.asdict(body))
+    registration = devices.Registration(**msgspec.structs.asdict(body))
     services = call.services
-    await customers.register_device(
+    await devices.register_device(
         services.database, services.journal, (call.customer_id, device_id), registration, services.clock.now()
     )
     return answer({"device_id": device_id, "registered": True})
@@ -47,7 +48,7 @@ async def delete_device(call: Call) -> web.Response:
     """Sign out on a phone."""
     services = call.services
     key = call.customer_id, call.id()
-    await customers.remove_device(services.database, services.journal, key, services.clock.now())
+    await devices.remove_device(services.database, services.journal, key, services.clock.now())
     return web.Response(status=204)
 
 
@@ -70,14 +71,14 @@ async def take_events(call: Call, customer_id: str, *, source: str, from_shop: b
     at = call.services.clock.now()
     good = []
     for index, item in items:
-        if item.occurred_at > at + customers.EVENT_TOLERANCE:
+        if item.occurred_at > at + events.EVENT_TOLERANCE:
             bad.append((index, _IN_THE_FUTURE))
         elif item.occurred_at < EARLIEST:
             bad.append((index, _LONG_AGO))
         else:
-            good.append((index, customers.Event(**msgspec.structs.asdict(item))))
+            good.append((index, events.Event(**msgspec.structs.asdict(item))))
     places, allowed = [index for index, _ in good], [event for _, event in good]
-    recorded = await customers.record_events(call.services.database, customer_id, allowed, source, at)
+    recorded = await events.record_events(call.services.database, customer_id, allowed, source, at)
     bad += [(places[place], _ERASED) for place in recorded.refused]
     if from_shop:
         await products.note_sales(call.services.database, {event.store_id for event in allowed}, at)
@@ -89,7 +90,7 @@ async def get_presence(call: Call) -> web.Response:
     """Tell app developers where the service believes the customer's phones are, by name, without coordinates."""
     snapshot = call.services.directory.snapshot
     items: list[dict[str, Any]] = []
-    for row in await customers.presence(call.services.database, call.customer_id):
+    for row in await devices.presence(call.services.database, call.customer_id):
         track = read_track(row["track"])
         proximity = {heard.geofence_id: heard.proximity for heard in track.signals.fences}
         for presence in track.presences:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from geoservice import __version__
-from geoservice.api.answers import Problem
+from geoservice.api.answers.problems import Problem
 from geoservice.api.routing import Route
 from geoservice.vocabulary import CustomerId, Id, Purpose
 

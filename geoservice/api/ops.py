@@ -8,7 +8,9 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import records as answers
+from geoservice.api.answers.phone import EventsAnswer
 from geoservice.api.mobile import refuse_unknown_zone, take_events
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.reasons import REASONS, Reason
@@ -148,7 +150,7 @@ ROUTES: Final = (
         SERVER,
         schemas.EVENTS_BODY,
         body=schemas.EventsBody,
-        answer=answers.EventsAnswer,
+        answer=EventsAnswer,
         status=202,
     ),
     Route(

@@ -9,7 +9,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import privacy as answers
+from geoservice.api.answers.settings import ConsentsAnswer
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import NotFound, Overloaded
 from geoservice.vocabulary import CustomerId, Purpose, Role
@@ -202,7 +204,7 @@ ROUTES: Final = (
         "DELETE", "/v1/me", delete_me, answer=answers.ErasureAnswer, also=(202,), headers=("Location",), refuses=(409,)
     ),
     Route("GET", "/v1/me/erasures/{id}", get_erasure, answer=answers.ErasureAnswer),
-    Route("GET", "/v1/me/consents/{purpose}", get_consent_history, answer=answers.ConsentsAnswer),
+    Route("GET", "/v1/me/consents/{purpose}", get_consent_history, answer=ConsentsAnswer),
     Route(
         "POST",
         "/v1/customers/{id}/aliases",

@@ -22,11 +22,11 @@ from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLa
 from geoservice.storage.database import ACTING, Acting, Database
 from geoservice.storage.journal import Journal
 from geoservice.vocabulary import CustomerId, Id, Role
-from geoservice.workflows.customers import heed_privacy_signal
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import Ingest
 from geoservice.workflows.operating import Actor, audit
+from geoservice.workflows.preferences import heed_privacy_signal
 
 SMALL_BODY: Final = 256 * 1024
 """Bytes; what a form or a single thing needs. Routes that take batches or uploads say more."""

@@ -11,7 +11,8 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from geoservice.api import answers, schemas
+from geoservice.api import schemas
+from geoservice.api.answers import service as answers
 from geoservice.api.openapi import document
 from geoservice.api.routing import Call, Route, answer
 from geoservice.clock import SteerableClock

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from geoservice.api import answers
+from geoservice.api.answers import shop as answers
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.served import Feed
 from geoservice.errors import ErrorDetail, Invalid, NotFound

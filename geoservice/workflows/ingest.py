@@ -33,7 +33,7 @@ from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import BEACONS_ELSEWHERE, INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, INGEST_STAGE
 from geoservice.vocabulary import BeaconSightings, Fix, Ignored, Observation, OsTransition, Transition
-from geoservice.workflows.customers import add_device
+from geoservice.workflows.devices import add_device
 from geoservice.workflows.directory import Directory, Snapshot
 from geoservice.workflows.queue import DeviceKey, IngestQueue, IngestReceipt, Submission
 from geoservice.workflows.transitions import FRESH_FOR, Told, decide_transitions, due_instant, leave_silently

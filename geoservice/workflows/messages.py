@@ -15,13 +15,8 @@ from geoservice.storage.database import Database
 from geoservice.storage.journal import Journal
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import MessageEvent, MessageState
-from geoservice.workflows.customers import (
-    lock_customer,
-    merge_preferences,
-    preferences_of,
-    run_locked,
-    write_down,
-)
+from geoservice.workflows.customers import lock_customer, run_locked
+from geoservice.workflows.preferences import merge_preferences, preferences_of, write_down
 
 _sql = Queries("messages")
 

@@ -27,7 +27,7 @@ from geoservice.storage.journal import (
 )
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Purpose
-from geoservice.workflows import customers, erasure, operating
+from geoservice.workflows import consents, devices, erasure, operating
 
 SOURCE: Final = "restore-check"
 """Where a consent record says it came from when the journal gave it."""
@@ -153,8 +153,8 @@ async def _withdraw(database: Database, customer_id: str, entry: ConsentWithdraw
         last = await _sql.last_answer.row(connection, customer_id=customer_id, purpose=entry.purpose)
     if last is None or not last["granted"] or last["recorded_at"] > entry.at:
         return False
-    change = customers.ConsentChange(granted=False, notice_version=entry.notice_version, source=SOURCE)
-    await customers.apply_consent(database, customer_id, Purpose(entry.purpose), change, entry.at)
+    change = consents.ConsentChange(granted=False, notice_version=entry.notice_version, source=SOURCE)
+    await consents.apply_consent(database, customer_id, Purpose(entry.purpose), change, entry.at)
     return True
 
 
@@ -182,6 +182,6 @@ async def _sign_out(
     for phone in phones:
         entry = entries.get(journal.pseudonym(customer_id, phone["device_id"]))
         if entry is not None and phone["signed_in_at"] <= entry.at:
-            await customers.forget_device(database, (customer_id, phone["device_id"]), at)
+            await devices.forget_device(database, (customer_id, phone["device_id"]), at)
             gone += 1
     return gone

@@ -13,7 +13,7 @@ import pytest
 from conftest import CAMPAIGN, Client, fix, walk
 
 import geoservice
-from geoservice.workflows import customers
+from geoservice.workflows import devices
 
 PACKAGE = Path(geoservice.__file__).parent
 OPEN = {"uses": [], "context": {}}
@@ -94,7 +94,7 @@ async def test_an_invented_past_sends_nothing_now(service):
 
 async def test_phones_of_one_customer_have_an_end(service, monkeypatch):
     """Nobody collects phones without end: beyond the limit a new one is refused, by registration and by ping."""
-    monkeypatch.setattr(customers, "DEVICES_MAX", 3)
+    monkeypatch.setattr(devices, "DEVICES_MAX", 3)
     who = service.customer("eve")
     for n in range(3):
         await service.ok("PUT", f"/v1/devices/p{n}", {"platform": "ios", "push_token": f"t{n}"}, who=who)

@@ -143,7 +143,7 @@ async def test_settings_hold_for_the_next_decision(shared):
 async def test_a_lower_cap_holds_for_what_waits(shared):
     """Who lowers the number a day to what she has had already does not get the message that waits."""
     from geoservice.decisions.facts import Preferences
-    from geoservice.workflows.customers import _is_stricter
+    from geoservice.workflows.preferences import _is_stricter
 
     before = Preferences(daily_cap=2)
     assert _is_stricter(before, Preferences(daily_cap=1), shared.now)

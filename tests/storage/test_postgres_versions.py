@@ -18,7 +18,7 @@ from asyncpg.types import ServerVersion
 from conftest import environment, running
 
 from geoservice.errors import SettingsError
-from geoservice.storage import embedded
+from geoservice.storage import server_programs
 from geoservice.storage.database import NEWEST_TESTED, OLDEST, refuse_unsupported
 from geoservice.storage.migrate import is_migrated, migrate
 from geoservice.storage.queries import Queries, rooms
@@ -50,12 +50,12 @@ async def server(major: int) -> AsyncIterator[str]:
         home.chmod(0o711)
         cluster = home / "cluster"
         cluster.mkdir(mode=0o700)
-        identity = embedded._identity(home / "none-yet")
+        identity = server_programs.server_identity(home / "none-yet")
         os.chown(cluster, *identity)
         place = SERVERS[major]
-        if os.geteuid() == 0 and not embedded._can_run(place, identity):
-            place = embedded._copy(place, home)
-        run = {"stdin": subprocess.DEVNULL, **embedded._as_server(cluster, identity)}
+        if os.geteuid() == 0 and not server_programs.can_run(place, identity):
+            place = server_programs.copy_programs(place, home)
+        run = {"stdin": subprocess.DEVNULL, **server_programs.as_server(cluster, identity)}
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         initdb = [place / "bin" / "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         subprocess.run([*initdb, "--no-sync"], check=True, **quiet, **run)

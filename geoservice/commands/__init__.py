@@ -1,0 +1,1 @@
+"""The commands, a file for each kind: each adds its own to the command line."""

@@ -1,0 +1,76 @@
+"""Who may call: API keys, and customers' tokens for development."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.table import Table
+
+from geoservice.api.auth import CustomerTokens, jwt_secret
+from geoservice.clock import SystemClock
+from geoservice.commands.command_line import a_customer_id, command, err, group, out, settings_in_force
+from geoservice.commands.database import with_database
+from geoservice.errors import SettingsError
+from geoservice.storage.database import Database
+from geoservice.storage.journal import Journal
+from geoservice.vocabulary import Role
+from geoservice.workflows import operating
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands of this file."""
+    keys = group(commands, "keys", "API keys")
+    create = command(keys, "create", _create_key, "make an API key; it is shown once")
+    create.add_argument("--role", required=True, choices=[role.value for role in Role])
+    create.add_argument("--name", required=True, help="whose key it is")
+
+    command(keys, "list", _list_keys, "list the keys, by prefix, with their last use")
+    revoke = command(keys, "revoke", _revoke_key, "end a key, for good")
+    revoke.add_argument("key_id", metavar="KEY_ID")
+
+    token = command(commands, "token", _token, "sign a customer's token, for development")
+    token.add_argument("--customer", required=True, type=a_customer_id, metavar="ID")
+    token.add_argument("--ttl-s", type=int, default=3600, help="seconds that it holds (default 3600)")
+
+
+def _create_key(arguments: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        key_id, key = await operating.create_key(database, arguments.name, Role(arguments.role), SystemClock().now())
+        err.print(f"[green]✓[/] key {key_id} for {arguments.name}, role {arguments.role}; shown only now:")
+        print(key)  # noqa: T201 - alone on standard output, for scripts
+
+    return with_database(work)
+
+
+def _list_keys(_: argparse.Namespace) -> int:
+    async def work(database: Database) -> None:
+        table = Table("key", "name", "role", "created", "last used", "revoked", box=None, pad_edge=False)
+        for row in await operating.keys(database):
+            instants = (f"{at:%Y-%m-%d %H:%M}" if at else "" for at in tuple(row)[3:])
+            table.add_row(row["key_id"], row["name"], row["role"], *instants)
+        out.print(table)
+
+    return with_database(work)
+
+
+def _revoke_key(arguments: argparse.Namespace) -> int:
+    journal = Journal(settings_in_force().journal_dir)
+
+    async def work(database: Database) -> None:
+        name = await operating.revoke_key(database, journal, arguments.key_id, SystemClock().now())
+        out.print(f"[green]✓[/] the key of {name} is revoked")
+
+    return with_database(work)
+
+
+def _token(arguments: argparse.Namespace) -> None:
+    settings = settings_in_force()
+    if settings.jwks_url is not None:
+        raise SettingsError(["Tokens come from your identity provider: GEOSERVICE_JWKS_URL is set."])
+    tokens = CustomerTokens(
+        jwt_secret(settings.jwt_secret, settings.data_dir),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+    print(tokens.sign(arguments.customer, arguments.ttl_s))  # noqa: T201 - for scripts

@@ -1,0 +1,108 @@
+"""Running the service, its demo and its benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import sys
+from typing import Any, Final
+
+import uvloop
+
+from geoservice import __version__
+from geoservice.commands.command_line import FAILED, a_few, command, out, settings_in_force
+from geoservice.config import Settings, load_settings
+from geoservice.telemetry.logs import configure_logs
+
+GC_AFTER: Final = 20_000
+"""New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
+
+SWITCH_S: Final = 0.0005
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands of this file."""
+    serve = command(commands, "serve", _serve, "run the service: API, ingest, timers and delivery in one process")
+    serve.add_argument("--host", help="address to listen on (default: GEOSERVICE_HOST)")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: GEOSERVICE_PORT)")
+    serve.add_argument("--processes", type=a_few, default=1, metavar="N", help="run N processes on the same port")
+    serve.add_argument("--share-port", action="store_true", help=argparse.SUPPRESS)
+
+    demo = command(commands, "demo", _demo, "play the shoe story against a fresh service, then keep serving")
+    demo.add_argument("--once", action="store_true", help="end after the story")
+    demo.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+
+    bench = command(commands, "bench", _bench, "measure, each figure as a ratio within one run")
+    bench.add_argument(
+        "what",
+        nargs="*",
+        help="ingest, delivery, latency, processes, presence, match, overlap, memory, soak (all but the last two)",
+    )
+    bench.add_argument("--minutes", type=float, metavar="N", help="how long memory (5) and soak (10) take")
+    bench.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    settings = settings_in_force()
+    if arguments.host is not None or arguments.port is not None:
+        # Through the same checks as the environment's values.
+        overrides = {"GEOSERVICE_HOST": arguments.host, "GEOSERVICE_PORT": arguments.port}
+        given = {name: str(value) for name, value in overrides.items() if value is not None}
+        settings = load_settings({**os.environ, **given})
+    configure_logs(settings.log_format)
+    if arguments.processes > 1:
+        return uvloop.run(_run_fleet(settings, arguments.processes))
+    return uvloop.run(run_until_told(settings, share_port=arguments.share_port))
+
+
+def _told() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
+
+
+async def _run_fleet(settings: Settings, count: int) -> int:
+    from geoservice.fleet import Fleet  # noqa: PLC0415 - brings the migrations with it
+
+    told = _told()
+    async with Fleet(settings, count) as fleet:
+        out.print(f"geoservice {__version__} serves {fleet.url} with {count} processes", soft_wrap=True)
+        await told.wait()
+    return 0
+
+
+async def run_until_told(settings: Settings, *, share_port: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend."""
+    from geoservice.app import App  # noqa: PLC0415 - the other commands start three times as fast without it
+
+    told = _told()
+    async with App(settings, share_port=share_port) as app:
+        # What is loaded stays: the collector need not look at it again and again while pings come and go.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_AFTER, 20, 50)
+        # A thread that indexes geofences lets the event loop in this often, not every 5 ms.
+        sys.setswitchinterval(SWITCH_S)
+        out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)
+        waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(app.failed.wait())]
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        return FAILED if app.failed.is_set() else 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from geoservice.demo.run import run_demo  # noqa: PLC0415 - the story is not needed to serve
+
+    return run_demo(once=arguments.once, as_json=arguments.json)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from geoservice.bench.run import BY_DEFAULT, run_benchmarks  # noqa: PLC0415 - neither are the benchmarks
+
+    return run_benchmarks(arguments.what or BY_DEFAULT, minutes=arguments.minutes, as_json=arguments.json)
