@@ -39,7 +39,7 @@ from geoservice.api.traced import trace_requests
 from geoservice.clock import Clock, SteerableClock, SystemClock
 from geoservice.config import Settings
 from geoservice.decisions.facts import QuietHours, RetailerDefaults
-from geoservice.errors import GeoserviceError
+from geoservice.errors import GeoserviceError, SettingsError
 from geoservice.push.fcm import FcmSender
 from geoservice.push.governor import Governor
 from geoservice.push.inbox import InboxSender
@@ -92,8 +92,12 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
 class App:
     """A running service: ``async with App(settings) as app`` starts it and stops it in order."""
 
-    def __init__(self, settings: Settings, *, share_port: bool = False) -> None:
+    def __init__(self, settings: Settings, *, share_port: bool = False, demo: tuple[Route, ...] = ()) -> None:
+        """Choose; ``demo`` are the routes of a demo, which no setting adds and no system clock suffers."""
+        if demo and settings.clock != "steerable":
+            raise SettingsError(["A demo moves the time: GEOSERVICE_CLOCK must be steerable."])
         self.settings = settings
+        self._demo = demo
         self._share_port = share_port
         self.clock: Clock = SteerableClock() if settings.clock == "steerable" else SystemClock()
         self.address: tuple[str, int] = (settings.host, settings.port)
@@ -176,7 +180,8 @@ class App:
                 devices=RateLimit(settings.rate_limit_device_per_s),
                 keys=RateLimit(settings.rate_limit_key_per_s),
             ),
-            routes=all_routes(steerable=isinstance(self.clock, SteerableClock)),
+            routes=(*all_routes(steerable=isinstance(self.clock, SteerableClock)), *self._demo),
+            is_demo=bool(self._demo),
         )
         await self._listen(services)
 

@@ -166,6 +166,14 @@ async def get_notice(call: Call) -> web.Response:
     return answer(schemas.as_json(await notices.notice(call.services.database, call.id())))
 
 
+async def get_my_notice(call: Call) -> web.Response:
+    """Give the words in force in every language, for the app to show before it asks for consent."""
+    published = await notices.notices(call.services.database)
+    if not published:
+        raise NotFound("No notice has been published; the app has words of its own.")
+    return answer(schemas.as_json(published[0]))
+
+
 # Who did what --------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +211,7 @@ ROUTES: Final = (
     Route(
         "DELETE", "/v1/me", delete_me, answer=answers.ErasureAnswer, also=(202,), headers=("Location",), refuses=(409,)
     ),
+    Route("GET", "/v1/me/notice", get_my_notice, answer=answers.NoticeAnswer, refuses=(404,)),
     Route("GET", "/v1/me/erasures/{id}", get_erasure, answer=answers.ErasureAnswer),
     Route("GET", "/v1/me/consents/{purpose}", get_consent_history, answer=ConsentsAnswer),
     Route(

@@ -67,6 +67,8 @@ class Services:
     keys: ApiKeys
     limits: Limits
     routes: tuple[Route, ...]
+    is_demo: bool = False
+    """Whether anybody may get a made-up customer's token here, and move the time."""
 
 
 @dataclass(frozen=True, slots=True)

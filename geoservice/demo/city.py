@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from geoservice.demo.client import Client
+from geoservice.demo.shop import ITEMS, NOTICE, NOTICE_BODY
 from geoservice.errors import NotReady
 
 RETAILER: Final = "Strandläufer Sport"
@@ -71,10 +72,14 @@ CAMPAIGNS: Final[dict[str, dict[str, Any]]] = {
 
 
 async def publish(client: Client) -> City:
-    """Publish stores, campaigns and geofences, in this order, and wait until all are matched against."""
+    """Publish stores, products, campaigns and geofences, in this order, and wait until all are matched against."""
     stores = _features("stores.geojson")
     for feature in stores:
         await client.call("PUT", f"/v1/stores/{feature['properties']['id']}", _store_body(feature))
+    for item in ITEMS:
+        product = {"name": item.name, "category": item.category}
+        await client.call("PUT", f"/v1/products/{item.id}", product)
+    await client.call("PUT", f"/v1/notices/{NOTICE}", NOTICE_BODY)
     for campaign_id, campaign in CAMPAIGNS.items():
         await client.call("PUT", f"/v1/campaigns/{campaign_id}", campaign)
     geofences = _features("geofences.geojson")

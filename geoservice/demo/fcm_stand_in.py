@@ -20,6 +20,7 @@ import secrets
 import signal
 import sys
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -33,12 +34,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Meta, Struct
 
+from geoservice.demo.fcm_wire import Message, Notification, SendRequest, place_of, wrong_field
+
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GOOGLE_AUDIENCE: Final = "https://oauth2.googleapis.com/token"
 FCM_ERROR: Final = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 BAD_REQUEST: Final = "type.googleapis.com/google.rpc.BadRequest"
-PAYLOAD_MAX_BYTES: Final = 4_096
-TTL_MAX_S: Final = 2_419_200
 HTML: Final = "<!doctype html><title>Error</title><p>That is all we know."
 
 
@@ -110,67 +111,6 @@ _PAGES: Final[dict[Kind, int]] = {
 _TAKEN_UNLESS_TOLD: Final = frozenset({"accept", "html_ok", "cut", "hang"})
 
 
-class _Wire(Struct, frozen=True, forbid_unknown_fields=True):
-    """What FCM knows of a message, as far as this service may use it; topics and conditions are not."""
-
-
-Label = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9\-_.~%]{1,50}$")]
-
-
-class _FcmOptions(_Wire, frozen=True):
-    analytics_label: Label | None = None
-    image: str | None = None
-
-
-class _Notification(_Wire, frozen=True):
-    title: str | None = None
-    body: str | None = None
-    image: str | None = None
-
-
-class _AndroidNotification(_Notification, frozen=True):
-    tag: str | None = None
-    channel_id: str | None = None
-    icon: str | None = None
-    color: str | None = None
-    sound: str | None = None
-    click_action: str | None = None
-
-
-class _Android(_Wire, frozen=True):
-    collapse_key: str | None = None
-    priority: Literal["high", "normal", "HIGH", "NORMAL"] = "normal"
-    ttl: Annotated[str, Meta(pattern=r"^[0-9]{1,10}(\.[0-9]{1,9})?s$")] | None = None
-    data: dict[str, str] = {}
-    notification: _AndroidNotification | None = None
-    fcm_options: _FcmOptions | None = None
-
-
-class _ApnsPayload(Struct, frozen=True):
-    aps: dict[str, Any]
-
-
-class _Apns(_Wire, frozen=True):
-    headers: dict[str, str] = {}
-    payload: _ApnsPayload | None = None
-    fcm_options: _FcmOptions | None = None
-
-
-class _Message(_Wire, frozen=True):
-    data: dict[str, str] = {}
-    notification: _Notification | None = None
-    android: _Android | None = None
-    apns: _Apns | None = None
-    fcm_options: _FcmOptions | None = None
-    token: Annotated[str, Meta(min_length=1)] | None = None
-    fid: Annotated[str, Meta(min_length=1)] | None = None
-
-
-class _SendRequest(_Wire, frozen=True):
-    message: _Message
-    validate_only: bool = False
-
-
 class FcmStandIn:
     """The server. ``accepted`` is in order of arrival; ``sends`` and ``token_requests`` count calls.
 
@@ -182,6 +122,8 @@ class FcmStandIn:
         self.token_lifetime_s = token_lifetime_s
         self.client_email = f"geoservice@{project_id}.iam.gserviceaccount.com"
         self.base_url = ""
+        self.on_accepted: Callable[[], None] = lambda: None
+        """Called after each push that was taken, for whoever shows them as they come."""
         self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
         self._access_tokens: set[str] = set()
         self._port = port
@@ -334,11 +276,11 @@ class FcmStandIn:
         if request.match_info["project"] != self.project_id:
             return self._refuse("not_found")
         try:
-            wanted = msgspec.json.decode(raw, type=_SendRequest)
+            wanted = msgspec.json.decode(raw, type=SendRequest)
         except msgspec.DecodeError as error:
-            return self._refuse("invalid_payload", text=str(error), field=_place(str(error)))
+            return self._refuse("invalid_payload", text=str(error), field=place_of(str(error)))
         message = wanted.message
-        if (wrong := _wrong_field(message)) is not None:
+        if (wrong := wrong_field(message)) is not None:
             return self._refuse("invalid_payload", text="Message is invalid.", field=wrong)
         if wanted.validate_only:
             self.sends -= 1  # nothing was to be sent, so nothing scripted is used up either
@@ -355,8 +297,8 @@ class FcmStandIn:
         self.answers[kind] += 1
         return _error(kind, **why)
 
-    def _accept(self, message: _Message, token: str, raw: bytes) -> None:
-        shown = message.notification or _Notification()
+    def _accept(self, message: Message, token: str, raw: bytes) -> None:
+        shown = message.notification or Notification()
         self.accepted.append(
             AcceptedPush(
                 message_id=message.data.get("message_id"),
@@ -367,25 +309,7 @@ class FcmStandIn:
                 message=orjson.loads(raw)["message"],
             )
         )
-
-
-def _place(error: str) -> str:
-    """What msgspec writes as "... - at `$.message.android`" is ``message.android`` for Google."""
-    _, found, path = error.rpartition("at `$.")
-    return path.rstrip("`") if found else "message"
-
-
-def _wrong_field(message: _Message) -> str | None:
-    """The field that breaks a rule which the shape alone does not show."""
-    if (message.token is None) == (message.fid is None):
-        return "message"
-    ttl = message.android.ttl if message.android else None
-    if ttl is not None and float(ttl.removesuffix("s")) > TTL_MAX_S:
-        return "message.android.ttl"
-    if any(key == "from" or key.startswith(("google.", "gcm.")) for key in message.data):
-        return "message.data"
-    shown = msgspec.json.encode([message.notification, message.data])
-    return "message" if len(shown) > PAYLOAD_MAX_BYTES else None
+        self.on_accepted()
 
 
 def _next(script: deque[Answer]) -> Answer:

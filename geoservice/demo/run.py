@@ -30,6 +30,7 @@ from geoservice.config import Settings, load_settings
 from geoservice.demo.city import CAMPAIGNS, publish
 from geoservice.demo.client import Client
 from geoservice.demo.fcm_stand_in import FcmStandIn
+from geoservice.demo.phones import Phones
 from geoservice.demo.result import Result
 from geoservice.demo.stage import ZONE
 from geoservice.demo.story import LENA, Story
@@ -77,18 +78,20 @@ class _Demo:
         """Start, play, serve, stop. Signals only set a mark: what has begun to start is stopped in order."""
         for number in _ENDINGS:
             asyncio.get_running_loop().add_signal_handler(number, self._told_to_stop.set)
-        async with (
-            FcmStandIn(project_id="demo") as provider,
-            App(self._settings(provider)) as app,
-            self._client(app) as client,
-        ):
-            result = await self._until_told(app, self._play(app, client, provider))
-            if result is None:
-                return _FAILED if app.failed.is_set() else _INTERRUPTED
-            self._report(result)
-            if not self._once:
-                await self._keep_serving(app, client, result)
-            return 0 if result.ok and not app.failed.is_set() else _FAILED
+        async with FcmStandIn(project_id="demo") as provider:
+            phones = Phones(provider)
+            # The phones end before the app does: their streams would hold it up.
+            async with App(self._settings(provider), demo=phones.routes) as app, phones, self._client(app) as client:
+                return await self._play_and_serve(app, client, provider)
+
+    async def _play_and_serve(self, app: App, client: Client, provider: FcmStandIn) -> int:
+        result = await self._until_told(app, self._play(app, client, provider))
+        if result is None:
+            return _FAILED if app.failed.is_set() else _INTERRUPTED
+        self._report(result)
+        if not self._once:
+            await self._keep_serving(app, client, result)
+        return 0 if result.ok and not app.failed.is_set() else _FAILED
 
     def _settings(self, provider: FcmStandIn) -> Settings:
         """Settings of the demo alone: the others in the environment are for services that are no story."""

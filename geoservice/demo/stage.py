@@ -13,10 +13,10 @@ from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.demo.city import City, Place
 from geoservice.demo.client import Client
 from geoservice.demo.result import Other, Push, Result, Step
+from geoservice.demo.shop import NOTICE
 from geoservice.demo.walks import drive_by, walk_past
 
 ZONE: Final = ZoneInfo("Europe/Berlin")
-NOTICE: Final = "2026-01"
 DELIVERY_TIMEOUT_S: Final = 10.0
 _ENDED: Final = frozenset({"accepted", "failed", "unknown", "expired", "cancelled"})
 

@@ -26,6 +26,7 @@ async def test_until_a_notice_is_published_any_version_is_taken(shared):
     """A retailer who keeps the words elsewhere names the version only; nothing is checked."""
     assert not (await shared.ok("GET", "/v1/notices", who=shared.ops))["items"]
     assert (await consent(shared, "early", "whatever-1")).status == 200
+    assert (await shared.call("GET", "/v1/me/notice", who=shared.customer("early"))).status == 404
 
 
 async def test_a_published_notice_does_not_change(shared):
@@ -37,6 +38,16 @@ async def test_a_published_notice_does_not_change(shared):
     assert (answer.status, answer.body["code"]) == (409, "notice_published")
     assert await shared.ok("GET", "/v1/notices/2026-01", who=shared.ops) == first
     assert (await shared.call("GET", "/v1/notices/2026-02", who=shared.ops)).status == 404
+
+
+async def test_the_app_reads_the_words_in_force(shared):
+    """Whoever is to be asked reads the newest notice, in every language, with its version."""
+    await shared.ok("PUT", "/v1/notices/2026-01", NOTICE, who=shared.ops)
+    await shared.pass_time(seconds=1)
+    newer = NOTICE | {"texts": {"en": "Newer words."}}
+    await shared.ok("PUT", "/v1/notices/2026-02", newer, who=shared.ops)
+    words = await shared.ok("GET", "/v1/me/notice", who=shared.customer("reader"))
+    assert (words["version"], words["texts"]) == ("2026-02", {"en": "Newer words."})
 
 
 @pytest.mark.parametrize(

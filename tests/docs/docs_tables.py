@@ -20,6 +20,8 @@ from geoservice.decisions.facts import RetailerDefaults
 from geoservice.decisions.reasons import REASONS, Gate
 from geoservice.decisions.taxonomy import DEPARTMENTS, TAXONOMY
 from geoservice.decisions.templates import FILTERS, VARIABLES
+from geoservice.demo.fcm_stand_in import FcmStandIn
+from geoservice.demo.phones import Phones
 from geoservice.geofencing.presence import presence_diagram
 from geoservice.telemetry import metrics
 from geoservice.vocabulary import MESSAGE_MOVES, MessageState
@@ -88,6 +90,14 @@ def reasons() -> str:
 
 
 def routes() -> str:
+    return route_table(all_routes(steerable=False))
+
+
+def demo_routes() -> str:
+    return route_table(Phones(FcmStandIn()).routes)
+
+
+def route_table(listed: Iterable[Route]) -> str:
     def who(route: Route) -> str:
         if route.roles is None:
             return "customer"
@@ -107,7 +117,7 @@ def routes() -> str:
                 query(route),
                 (inspect.getdoc(route.handler) or "").partition("\n")[0],
             ]
-            for route in all_routes(steerable=False)
+            for route in listed
         ],
     )
 
@@ -210,6 +220,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("metrics.md", "metrics"): metric_table,
     ("reasons.md", "reasons"): reasons,
     ("routes.md", "routes"): routes,
+    ("phone.md", "demo routes"): demo_routes,
     ("README.md", "commands"): commands,
     ("states.md", "message states"): message_states,
     ("states.md", "presence states"): presence_states,

@@ -31,6 +31,8 @@ from geoservice.decisions import campaigns, conditions, schedule
 from geoservice.decisions.policy import Calendar, CapRule, CapScope
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.served import Feed
+from geoservice.demo.fcm_stand_in import FcmStandIn
+from geoservice.demo.phones import Phones
 from geoservice.geofencing.uploads import checks, features
 from geoservice.telemetry.metrics import REGISTRY
 from geoservice.vocabulary import (
@@ -124,8 +126,9 @@ def test_every_route_is_named(route) -> None:
 
 
 def test_no_route_is_named_that_does_not_exist() -> None:
-    """Every method and path that a page names is a route of the service."""
-    known = [(route.method, re.sub(r"\{\w+\}", "*", route.path)) for route in all_routes(steerable=False)]
+    """Every method and path that a page names is a route of the service, or of the demo."""
+    routes = (*all_routes(steerable=False), *Phones(FcmStandIn()).routes)
+    known = [(route.method, re.sub(r"\{\w+\}", "*", route.path)) for route in routes]
     named = re.findall(r"`(GET|PUT|POST|PATCH|DELETE) (/[^`?\s]*)", everything())
     assert named
     for method, path in named:
