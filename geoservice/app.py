@@ -20,10 +20,12 @@ from geoservice.api import (
     customer,
     dry_run,
     geofences,
+    keys,
     limits,
     messages,
     mobile,
     ops,
+    pages,
     privacy,
     problems,
     service,
@@ -74,6 +76,8 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
     clock = service.CLOCK_ROUTES if steerable else ()
     return (
         *service.ROUTES,
+        *pages.ROUTES,
+        *keys.ROUTES,
         *mobile.ROUTES,
         *clients.ROUTES,
         *customer.ROUTES,
@@ -229,6 +233,7 @@ class App:
         for route in services.routes:
             application.router.add_route(route.method, route.path, guarded(route, services), expect_handler=expected)
         _serve_docs(application)
+        pages.serve_pages(application, self.settings)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=CUT_AFTER_S, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)

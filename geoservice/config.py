@@ -59,6 +59,8 @@ class Settings:
     rate_limit_device_per_s: int
     rate_limit_key_per_s: int
     cors_origins: tuple[str, ...]
+    map_style_url: str | None
+    map_origins: tuple[str, ...]
     clock: ClockKind
     connection_idle_s: int
     database_pool_size: int
@@ -199,6 +201,15 @@ def _base_url(value: str) -> str:
 def _keys_url(value: str) -> str:
     parts = urlsplit(value)
     _service_url(urlunsplit(parts._replace(query="")))  # some providers name a policy in the query
+    return value
+
+
+def _style_url(value: str) -> str:
+    """A URL that may have a query, for keys of map hosts, and no character that would end a header's directive."""
+    parts = urlsplit(value)
+    _service_url(urlunsplit(parts._replace(query="")))
+    if any(c.isspace() or c in ";,'\"" for c in parts.netloc):
+        raise ValueError("must be a URL with a plain host name")
     return value
 
 
@@ -346,6 +357,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "Whose pages may call from a browser, such as https://shop.example; unset, nobody's but our own.", unset=(),
     ),
     Setting(
+        "GEOSERVICE_MAP_STYLE_URL", "map_style_url", "https:// URL", _style_url, None,
+        "The MapLibre style of the map in the console; unset, a light map of our own, which needs no network. "
+        "Browsers see it, and a key in it.",
+    ),
+    Setting(
+        "GEOSERVICE_MAP_ORIGINS", "map_origins", "origins, parted by commas", _origins, None,
+        "From where else that style loads tiles, letters and signs; its own origin is allowed already.", unset=(),
+    ),
+    Setting(
         "GEOSERVICE_CLOCK", "clock", "system or steerable", _one_of("system", "steerable"), "system",
         "steerable lets demos and tests move time; it is refused where real customers could be reached.",
     ),
@@ -459,7 +479,7 @@ def shown(settings: Settings) -> list[tuple[Setting, str]]:
 def _shown_value(setting: Setting, value: object) -> str:
     if setting.attribute == "default_quiet_hours":
         return "-".join(f"{local:%H:%M}" for local in value) if isinstance(value, tuple) else "none"
-    if setting.attribute == "cors_origins" and isinstance(value, tuple):
+    if setting.parse is _origins and isinstance(value, tuple):
         return ",".join(value)
     if value is None:
         return ""

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from geoservice.vocabulary import Role
+
 
 class HealthAnswer(Struct):
     """The process is alive."""
@@ -26,3 +28,17 @@ class ClockAnswer(Struct):
     """The business time."""
 
     now: datetime
+
+
+class KeyAnswer(Struct):
+    """An API key: its name in the audit log, and its roles."""
+
+    name: str
+    roles: list[Role]
+
+
+class PagesAnswer(Struct):
+    """What the web pages need before anybody signs in."""
+
+    map_style_url: str | None
+    """Unset, the pages draw a map of their own."""

@@ -1,0 +1,70 @@
+"""What tests of the web pages do with a browser: open, wait, check, keep a picture."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from conftest import OPS_KEY, Client
+from playwright.async_api import Page
+
+from geoservice.api.pages import DIST
+
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+ARTEFACTS = Path(__file__).parent / "artefacts"
+AXE = DIST.parent / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+OpenPage = Callable[..., Coroutine[Any, Any, Page]]
+
+
+def missing() -> str | None:
+    """Say what these tests lack on this machine."""
+    if chromium() is None:
+        return "no Chromium: on Debian and Ubuntu, apt install chromium; or name one in CHROMIUM"
+    if not (DIST / "console" / "index.html").is_file() or not AXE.is_file():
+        return "the pages are not built: scripts/install"
+    return None
+
+
+def chromium() -> str | None:
+    named = os.environ.get("CHROMIUM")
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return named or next(filter(None, found), None)
+
+
+ALWAYS_SAID = ("GPU stall", "net::ERR_ABORTED", "GL Driver Message")
+"""Of drawing in software, and of requests that a page gave up because it went on."""
+
+
+async def open_console(open_page: OpenPage, client: Client, place: str = "", *, key: str = OPS_KEY, **how: Any) -> Page:
+    """Open the console at a place such as ``map``, signed in."""
+    page = await open_page(f"{client.app.url}/console/#/{place}", key=key, **how)
+    await page.get_by_role("navigation", name="Pages").wait_for()
+    return page
+
+
+async def settled(page: Page) -> None:
+    """Wait until nothing is being loaded any more."""
+    await page.wait_for_load_state("networkidle")
+    await page.wait_for_function("!document.querySelector('.skeleton, [aria-busy=true]')")
+
+
+async def check_accessible(page: Page) -> None:
+    """Hold what is shown to WCAG 2.2 AA, as far as axe can tell, and to no sideways scrolling."""
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = await page.evaluate("rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES)
+    said = [(each["id"], each["help"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
+    assert said == []
+    wide, window = await page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide <= window, f"the page is {wide} pixels wide in a window of {window}"
+
+
+async def keep_picture(page: Page, name: str) -> None:
+    """Keep a screenshot, for people to look at."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    await page.screenshot(path=ARTEFACTS / f"{name}.png")
