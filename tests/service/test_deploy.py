@@ -58,7 +58,7 @@ def test_the_image_has_what_its_build_needs(tmp_path):
             assert source in allowed, source
             there = tmp_path / target / (source if target.endswith("/") else "")
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, there, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(ROOT / source, there, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
             else:
                 shutil.copy(ROOT / source, there)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -71,6 +71,8 @@ def test_the_image_has_what_its_build_needs(tmp_path):
     packed = {line.split()[0] for line in names.stdout.splitlines()[1:]}
     ours = {str(p.relative_to(ROOT)) for p in (ROOT / "geoservice").rglob("*") if p.suffix in {".py", ".sql"}}
     assert ours <= packed
+    assert {f"geoservice/console/dist/{page}/index.html" for page in ("console", "phone")} <= packed
+    assert not [name for name in packed if "node_modules" in name]
 
 
 def test_the_image_is_slim_and_runs_as_nobody_special():
