@@ -23,16 +23,16 @@ comes as `Statement` already, and joins the fixes' statements in the order of ti
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from enum import IntEnum
-from itertools import islice, repeat
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from geoservice.geofencing.catalogue import Bools, Catalogue, Floats, Indexes
 from geoservice.geofencing.path import Path, Rows
-from geoservice.geofencing.track import DeviceTrack, is_settled
+from geoservice.geofencing.track import LOST_S, DeviceTrack, is_settled
 from geoservice.vocabulary import Source
 
 LONG_S: Final = 3_600.0
@@ -79,8 +79,69 @@ class Statement(NamedTuple):
     beyond: float = 0.0
 
 
-Statements = dict[int, dict[int, list[Statement]]]
-"""Device -> fence -> what was said of the pair, in order of time; both by their index in the batch."""
+class FixTable(NamedTuple):
+    """What the fixes of a batch say: by fix, and by pair of a fix and a fence. Few of them are ever read one by one."""
+
+    at: list[float]
+    speed_mps: list[float]
+    """NaN if unknown."""
+    before_at: list[float]
+    moving: list[bool]
+    said: list[Evidence]
+    p: list[float]
+    beyond: list[float]
+    stirs: list[int]
+    """From each pair on, the next one that may move a device which is settled inside, before a dwell is due."""
+    enters: list[int]
+    """The next one that may move a device which is outside."""
+
+
+class Stretch(NamedTuple):
+    """What the fixes of one device say about one fence, in order of time: the pairs from ``begin`` to ``end``."""
+
+    table: FixTable
+    begin: int
+    end: int
+    shift: int
+    """What to add to the place of a pair for that of its fix."""
+
+    def statement(self, place: int) -> Statement:
+        """What the fix of a pair says."""
+        table, fix = self.table, place + self.shift
+        mps = table.speed_mps[fix]
+        return Statement(
+            table.at[fix],
+            table.said[place],
+            table.p[place],
+            Source.FIX,
+            None if mps != mps else mps,  # noqa: PLR0124 - NaN
+            table.before_at[fix],
+            table.moving[fix],
+            table.beyond[place],
+        )
+
+    def all(self) -> list[Statement]:
+        """Every statement."""
+        return [self.statement(place) for place in range(self.begin, self.end)]
+
+    def next_stir(self, place: int, dwell_at: float | None) -> int:
+        """The first pair from ``place`` on that may move who is settled inside, and has a dwell due at ``dwell_at``."""
+        stir = self.table.stirs[place]
+        if dwell_at is None:
+            return stir
+        begin, end = place + self.shift, min(stir, self.end) + self.shift
+        return bisect_left(self.table.at, dwell_at, begin, end) - self.shift
+
+    def next_enter(self, place: int) -> int:
+        """The first pair from ``place`` on that may move who is outside."""
+        return self.table.enters[place]
+
+
+Said = Stretch | list[Statement]
+"""What was said of one device and one fence, in order of time: by fixes alone, or by other sources, too."""
+
+Statements = dict[int, dict[int, Said]]
+"""Device -> fence -> what was said of the pair; both by their index in the batch."""
 
 
 def weigh(
@@ -215,28 +276,53 @@ def _complete(
     begin = _first_that_matters(path, row, offset=offset, size=size, said=said, settled=inside, arriving=arriving)
     begin = np.where(np.isin(wanted, spoken_of), offset, begin)
     left = offset + size - begin
-    told = left > 0
     pairs = np.flatnonzero(np.arange(len(row)) >= np.repeat(begin, size))
-    rows_told = row[pairs]
-    before = path.before[rows_told]
-    statements = map(
-        Statement._make,
-        zip(
-            rows.at[rows_told].tolist(),
-            _EVIDENCE[said[pairs]].tolist(),
-            p[pairs].tolist(),
-            repeat(Source.FIX),
-            [None if mps != mps else mps for mps in path.speed_mps[rows_told].tolist()],  # noqa: PLR0124 - NaN
-            np.where(before >= 0, rows.at[before], -np.inf).tolist(),
-            path.moving[rows_told].tolist(),
-            _beyond(beyond_m[pairs], rows.accuracy_m[rows_told], radius_m[pairs]).tolist(),
-            strict=False,  # one of them is endless
-        ),
+    told = np.flatnonzero(left > 0)
+    ends = np.cumsum(left[told])
+    starts = ends - left[told]
+    shifts = begins[device[told]] + begin[told] - offset[told] - starts
+    table = _table(
+        rows,
+        path,
+        counting,
+        row[pairs],
+        said=said[pairs],
+        p=p[pairs],
+        beyond=_beyond(beyond_m[pairs], rows.accuracy_m[row[pairs]], radius_m[pairs]),
     )
     groups: Statements = {device: {} for device in present.lost}
-    for who, which, many in zip(device[told].tolist(), fence[told].tolist(), left[told].tolist(), strict=True):
-        groups.setdefault(who, {})[which] = list(islice(statements, many))
+    stretches = zip(
+        device[told].tolist(), fence[told].tolist(), starts.tolist(), ends.tolist(), shifts.tolist(), strict=True
+    )
+    for who, which, *stretch in stretches:
+        groups.setdefault(who, {})[which] = Stretch(table, *stretch)
     return groups
+
+
+def _table(
+    rows: Rows, path: Path, counting: Indexes, row: Indexes, *, said: Indexes, p: Floats, beyond: Floats
+) -> FixTable:
+    """Write down what is left to be read one by one; ``row`` and what follows are by pair."""
+    before = path.before[counting]
+    quiet = (said == Evidence.INSIDE) & (path.silence_s[row] < LOST_S)
+    return FixTable(
+        at=rows.at[counting].tolist(),
+        speed_mps=path.speed_mps[counting].tolist(),
+        before_at=np.where(before >= 0, rows.at[before], -np.inf).tolist(),
+        moving=path.moving[counting].tolist(),
+        said=_EVIDENCE[said].tolist(),
+        p=p.tolist(),
+        beyond=beyond.tolist(),
+        stirs=_next(~quiet),
+        enters=_next(said >= Evidence.INSIDE),
+    )
+
+
+def _next(wanted: Bools) -> list[int]:
+    """For each place the first one from it on that is wanted; one past the end if there is none."""
+    places = np.where(wanted, np.arange(len(wanted)), len(wanted))
+    following: list[int] = np.minimum.accumulate(places[::-1])[::-1].tolist()
+    return following
 
 
 _EVIDENCE: Final = np.array(tuple(Evidence), dtype=object)

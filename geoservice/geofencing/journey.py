@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice, pairwise
 from operator import attrgetter
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import msgspec
 
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.crossing import Crossings, crossings
-from geoservice.geofencing.evidence import P_FIRST, Evidence, Statement, Statements, weigh
+from geoservice.geofencing.evidence import P_FIRST, Evidence, Said, Statement, Statements, Stretch, weigh
 from geoservice.geofencing.path import Path, Rows, follow, gather
 from geoservice.geofencing.presence import PRESENCE, Verdict, become, certainty, judge
 from geoservice.geofencing.telling import Teller
@@ -124,7 +124,7 @@ def _join(pieces: Sequence[Lived]) -> Lived:
 def _advance(catalogue: Catalogue, news: Sequence[News], late_before: float) -> list[Lived]:
     """The same without cuts."""
     results: list[Lived] = [(device.track, []) for device in news]
-    told: dict[int, dict[int, list[Statement]]] = {}
+    told: Statements = {}
     moving = [place for place, device in enumerate(news) if device.fixes]
     if moving:
         told = _move(catalogue, news, moving, results)
@@ -179,21 +179,30 @@ def _add_crossings(found: Crossings, rows: Rows, path: Path, statements: Stateme
     for row, fence, p in zip(found.row.tolist(), found.fence.tolist(), found.p.tolist(), strict=True):
         speed_mps = float(path.speed_mps[row])
         crossed = Statement(rows.known[row][0], Evidence.CROSSED, 1.0 - p, Source.FIX, speed_mps)
-        said = statements.setdefault(int(rows.device[row]), {}).setdefault(fence, [])
+        said = _spoken(statements.setdefault(int(rows.device[row]), {}), fence)
         said.insert(0, crossed)
         said.sort(key=_at)
 
 
-def _hear(catalogue: Catalogue, device: News, statements: dict[int, list[Statement]]) -> None:
+def _hear(catalogue: Catalogue, device: News, statements: dict[int, Said]) -> None:
     """Add what other sources say to what the fixes of this device say."""
     newest_at = device.track.newest_at or 0.0
     for geofence_id, statement in device.heard:
         fence = catalogue.index_of.get(geofence_id)
         if fence is not None and not catalogue.sensitive[fence]:
             heard = statement if statement.at >= newest_at else statement._replace(at=newest_at)
-            said = statements.setdefault(fence, [])
+            said = _spoken(statements, fence)
             said.append(heard)
             said.sort(key=_at)  # stable: at one instant the fix comes first
+
+
+def _spoken(statements: dict[int, Said], fence: int) -> list[Statement]:
+    """What is said about a fence, as a list to which more can be added."""
+    said = statements.get(fence, [])
+    if isinstance(said, Stretch):
+        said = said.all()
+    statements[fence] = said
+    return said
 
 
 _at = attrgetter("at")
@@ -202,9 +211,7 @@ _at = attrgetter("at")
 # Steps through the table ------------------------------------------------------------------------------------
 
 
-def _live(
-    catalogue: Catalogue, device: News, said: Mapping[int, list[Statement]], teller: Teller
-) -> tuple[Presence, ...]:
+def _live(catalogue: Catalogue, device: News, said: Mapping[int, Said], teller: Teller) -> tuple[Presence, ...]:
     """Bring one device's presences up to date, and tell what has changed."""
     rest = dict(said)
     presences: list[Presence] = []
@@ -224,42 +231,52 @@ def _live(
 
 
 def _step(
-    catalogue: Catalogue,
-    track: DeviceTrack,
-    presence: Presence,
-    fence: int,
-    statements: Iterable[Statement],
-    teller: Teller,
+    catalogue: Catalogue, track: DeviceTrack, presence: Presence, fence: int, said: Said, teller: Teller
 ) -> list[Presence]:
     """Lead one device and one fence through the table; answers nothing once it is outside."""
     fix_before_at = 0.0 if track.last is None else track.last.at
     dwell_s = catalogue.dwell_s(fence)
-    settled = False
-    for said in statements:
-        kind, from_fix = said.said, said.source is Source.FIX
-        if from_fix and kind is not _CROSSED and said.before_at > 0:
-            fix_before_at = said.before_at
-        if (
-            settled
-            and from_fix
-            and kind is _INSIDE
-            and said.at < min(presence.dwell_at or math.inf, fix_before_at + LOST_S)
-        ):
-            fix_before_at = said.at
-            continue
+    if isinstance(said, Stretch):
+        presence = _step_fixes(presence, said, fix_before_at, dwell_s, teller)
+        return [] if presence.state is _OUTSIDE else [presence]
+    for statement in said:
+        kind, from_fix = statement.said, statement.source is Source.FIX
+        if from_fix and kind is not _CROSSED and statement.before_at > 0:
+            fix_before_at = statement.before_at
         if presence.state is not _OUTSIDE or kind >= _INSIDE or kind is _CROSSED:
-            presence, statement = _unless_lost(presence, said, fix_before_at, teller)
-            belief, verdict = judge(presence, statement)
-            then, told = PRESENCE[presence.state, verdict]
-            if told is not None:
-                _tell(told, presence.geofence_id, verdict, statement, teller)
-            presence = become(presence, then, belief, statement, fix_before_at, dwell_s)
-            if presence.dwell_at is not None and presence.dwell_at <= statement.at:
-                presence = _dwell(presence, statement, teller)
-            settled = is_settled(presence)
+            presence = _take(presence, statement, fix_before_at, dwell_s, teller)
         if from_fix:
-            fix_before_at = said.at
+            fix_before_at = statement.at
     return [] if presence.state is _OUTSIDE else [presence]
+
+
+def _step_fixes(presence: Presence, said: Stretch, fix_before_at: float, dwell_s: float, teller: Teller) -> Presence:
+    """The same, past everything that changes nothing."""
+    place, end = said.begin, said.end
+    while place < end:
+        if presence.state is _OUTSIDE:
+            place = said.next_enter(place)
+        elif is_settled(presence):
+            place = said.next_stir(place, presence.dwell_at)
+        if place < end:
+            statement = said.statement(place)
+            before_at = statement.before_at if statement.before_at > 0 else fix_before_at
+            presence = _take(presence, statement, before_at, dwell_s, teller)
+        place += 1
+    return presence
+
+
+def _take(presence: Presence, statement: Statement, fix_before_at: float, dwell_s: float, teller: Teller) -> Presence:
+    """Take one step."""
+    presence, statement = _unless_lost(presence, statement, fix_before_at, teller)
+    belief, verdict = judge(presence, statement)
+    then, told = PRESENCE[presence.state, verdict]
+    if told is not None:
+        _tell(told, presence.geofence_id, verdict, statement, teller)
+    presence = become(presence, then, belief, statement, fix_before_at, dwell_s)
+    if presence.dwell_at is not None and presence.dwell_at <= statement.at:
+        presence = _dwell(presence, statement, teller)
+    return presence
 
 
 _OUTSIDE, _INSIDE, _CROSSED = PresenceState.OUTSIDE, Evidence.INSIDE, Evidence.CROSSED
