@@ -20,6 +20,8 @@ class Listeners:
             trigger = campaign.spec.trigger
             for key in _narrowest(trigger):
                 self._by_key.setdefault((trigger.on, key), []).append(campaign)
+        self.kinds = frozenset(on.value for on, _ in self._by_key)
+        """The kinds of transitions that anybody listens to."""
 
     def of(self, transition: Transition, geofence: GeofenceFacts) -> tuple[Campaign, ...]:
         """Those that this transition starts, each once."""

@@ -204,7 +204,8 @@ class Catalogue:
         """Which part of some straight lines runs through which geofences.
 
         The ends are degrees, shape (n,). Answers (index of the line, index of the geofence, share of the line that is
-        inside), sorted by line; pairs that share nothing are left out. Lines are meant to be short, some kilometres.
+        inside), sorted by line; pairs that share nothing are left out, and circles that hold either end: they were not
+        passed through. Lines are meant to be short, some kilometres.
         """
         fences = max(len(self.fences), 1)
         turn = 360.0 * np.round((end_lon - start_lon) / 360.0)  # the short way round
@@ -226,7 +227,7 @@ class Catalogue:
         if at.size:
             starts, stops = earth_centred(start_lon, start_lat), earth_centred(end_lon, end_lat)
             centre, radius_m = self._centre[fence[at]], self.effective_radius_m[fence[at]]
-            share[at] = _share_in_spheres(starts[which[at]], stops[which[at]], centre, radius_m)
+            share[at] = _share_in_spheres(starts, stops, which[at], centre, radius_m)
         at = np.flatnonzero(~circle)
         if at.size:
             inside = shapely.intersection(drawn[which[at]], self._geometry[fence[at]])
@@ -378,14 +379,26 @@ def arc_m(a: Floats, b: Floats) -> Floats:
     return 2 * _MEAN_RADIUS_M * np.arcsin(half)
 
 
-def _share_in_spheres(start: Floats, end: Floats, centre: Floats, radius_m: Floats) -> Floats:
-    """Which share of each straight line from start to end, (n, 3) each, lies within the radius of its centre."""
-    along, away = end - start, start - centre
-    a = np.maximum((along * along).sum(axis=1), 1e-12)
-    b = (along * away).sum(axis=1)
-    c = (away * away).sum(axis=1) - radius_m * radius_m
-    root = np.sqrt(np.maximum(b * b - a * c, 0.0))
-    return np.asarray(np.clip((-b + root) / a, 0.0, 1.0) - np.clip((-b - root) / a, 0.0, 1.0))
+def _share_in_spheres(start: Floats, end: Floats, line: Indexes, centre: Floats, radius_m: Floats) -> Floats:
+    """Which share of each pair's line, start to end, lies within the radius of its centre; 0 if either end does."""
+    share = np.zeros(len(line))
+    outside = np.flatnonzero(
+        (_distance_squared(start[line], centre) > radius_m**2) & (_distance_squared(end[line], centre) > radius_m**2)
+    )
+    if outside.size:
+        line = line[outside]
+        along, away = (end - start)[line], start[line] - centre[outside]
+        a = np.maximum((along * along).sum(axis=1), 1e-12)
+        b = (along * away).sum(axis=1)
+        c = (away * away).sum(axis=1) - radius_m[outside] ** 2
+        root = np.sqrt(np.maximum(b * b - a * c, 0.0))
+        share[outside] = np.clip((-b + root) / a, 0.0, 1.0) - np.clip((-b - root) / a, 0.0, 1.0)
+    return share
+
+
+def _distance_squared(one: Floats, other: Floats) -> Floats:
+    apart = one - other
+    return np.asarray(np.einsum("ij,ij->i", apart, apart))
 
 
 def _metres_per_degree(lat: Floats) -> tuple[Floats, Floats]:

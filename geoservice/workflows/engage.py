@@ -163,6 +163,8 @@ def _hear(undecided: Iterable[Row], snapshot: Snapshot) -> dict[tuple[str, str, 
         fence, waited = snapshot.fence(row["geofence_id"]), row["waited_for"]
         if fence is None:
             continue
+        if waited is None and row["kind"] not in snapshot.listeners.kinds:
+            continue
         if waited is None:
             campaigns = snapshot.listening(transition_of(row), fence, row["customer_id"])
         else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final, NamedTuple
-from uuid import uuid4
 
 import structlog
 
@@ -19,6 +20,7 @@ from geoservice.telemetry.metrics import TRANSITIONS
 from geoservice.vocabulary import Transition
 from geoservice.workflows.directory import Snapshot
 from geoservice.workflows.engage import engage
+from geoservice.workflows.ids import fresh_ids
 from geoservice.workflows.queue import DeviceKey
 
 FRESH_FOR: Final = timedelta(minutes=5)
@@ -54,13 +56,13 @@ async def decide_transitions(connection: Connection, snapshot: Snapshot, told: S
 
 async def _add(connection: Connection, told: Sequence[Told], at: datetime) -> None:
     moved = [each.transition for each in told]
-    for transition in moved:
-        TRANSITIONS.labels(transition.kind.value).inc()
+    for kind, count in Counter(transition.kind.value for transition in moved).items():
+        TRANSITIONS.labels(kind).inc(count)
     await _sql.add_transitions.run(
         connection,
         customer_ids=[each.key[0] for each in told],
         device_ids=[each.key[1] for each in told],
-        transition_ids=[str(uuid4()) for _ in told],
+        transition_ids=list(islice(fresh_ids(), len(told))),
         geofence_ids=[t.geofence_id for t in moved],
         kinds=[t.kind.value for t in moved],
         ats=[t.at for t in moved],

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import uuid4
 
 from geoservice.vocabulary import TransitionKind
+from geoservice.workflows.ids import fresh_ids
 
 RESUME_WITHIN: Final = timedelta(minutes=10)
 
@@ -56,11 +56,13 @@ class Visits:
     """The open and just ended visits of a few customers, changed in memory and saved at the end."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._ids = fresh_ids()
         self._visits: dict[tuple[str, str], Visit] = {}
         self._left: list[Visit] = []
         """Visits that ended here and were followed by another one in the same place."""
         for row in rows:
-            visit = Visit(**{**row, "present": set(row["present"])})
+            visit = Visit(**row)
+            visit.present = set(visit.present)
             key = visit.customer_id, visit.place
             known = self._visits.get(key)
             if known is None or known.recency < visit.recency:
@@ -89,7 +91,7 @@ class Visits:
         if visit is None or (visit.ended_at is not None and at > visit.ended_at + RESUME_WITHIN):
             if visit is not None:
                 self._left.append(visit)
-            visit = self._visits[key] = Visit(key[0], str(uuid4()), key[1], store_id, at)
+            visit = self._visits[key] = Visit(key[0], next(self._ids), key[1], store_id, at)
         visit.ended_at, visit.touched = None, True
         visit.present.add(_pair(row))
         self._holders[key[0], _pair(row)] = visit
