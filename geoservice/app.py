@@ -26,10 +26,12 @@ from geoservice.api import (
     mobile,
     ops,
     pages,
+    preview,
     privacy,
     problems,
     service,
     shop,
+    watching,
 )
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.jwks import PublishedKeys
@@ -58,6 +60,7 @@ from geoservice.workflows import erasure, retention, upkeep, waking
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import LANES, Ingest
+from geoservice.workflows.live import Viewers
 from geoservice.workflows.outbox import Outbox
 from geoservice.workflows.queue import LocalQueue
 
@@ -83,12 +86,14 @@ def all_routes(*, steerable: bool) -> tuple[Route, ...]:
         *customer.ROUTES,
         *messages.ROUTES,
         *privacy.ROUTES,
+        *watching.ROUTES,
         *ops.ROUTES,
         *geofences.ROUTES,
         *campaigns.ROUTES,
         *shop.ROUTES,
         *limits.ROUTES,
         *dry_run.ROUTES,
+        *preview.ROUTES,
         *clock,
     )
 
@@ -184,6 +189,7 @@ class App:
                 devices=RateLimit(settings.rate_limit_device_per_s),
                 keys=RateLimit(settings.rate_limit_key_per_s),
             ),
+            viewers=Viewers(),
             routes=(*all_routes(steerable=isinstance(self.clock, SteerableClock)), *self._demo),
             is_demo=bool(self._demo),
         )
@@ -243,6 +249,7 @@ class App:
         )
         await site.start()
         self._stack.push_async_callback(self._requests.finish, REQUESTS_S)
+        self._stack.callback(services.viewers.stop)  # they would not finish by themselves
         self._stack.push_async_callback(site.stop)
         self.address = runner.addresses[0][:2]
         _log.info("serving", url=self.url)

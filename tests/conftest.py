@@ -156,7 +156,8 @@ class Client:
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body, option=orjson.OPT_UTC_Z)
         headers = {"Content-Type": "application/json", **(who or {}), **kw.pop("headers", {})}
         async with self.session.request(method, self.app.url + path, data=data, headers=headers, **kw) as response:
-            raw = await response.read()
+            endless = response.content_type == "text/event-stream"
+            raw = await (response.content.readany() if endless else response.read())
             return SimpleNamespace(
                 status=response.status,
                 headers=response.headers,

@@ -85,7 +85,7 @@ ROUTES: Final = (
         query=schemas.VersionsQuery,
         answer=answers.CampaignVersionsAnswer,
     ),
-    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS, answer=answers.CampaignAnswer),
+    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS, answer=answers.PausedAnswer),
     Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS, answer=answers.CampaignAnswer),
     Route("POST", "/v1/stores/{id}/mute", mute_store, OPS, answer=answers.MuteAnswer),
     Route("POST", "/v1/stores/{id}/unmute", unmute_store, OPS, answer=answers.MuteAnswer),

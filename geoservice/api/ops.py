@@ -102,7 +102,7 @@ async def get_decisions(call: Call) -> web.Response:
     filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
     rows = await operating.decisions(call.services.database, **filters)
     hidden = _hidden(call, query.customer_id)
-    return answer(schemas.page(rows, query.limit, lambda row: write_decision(row, hidden)))
+    return answer(schemas.page(rows, query.limit, lambda row: _write_decision(call, row, hidden)))
 
 
 async def get_decision(call: Call) -> web.Response:
@@ -111,18 +111,25 @@ async def get_decision(call: Call) -> web.Response:
     if row is None:
         raise NotFound("There is no such decision.")
     await call.looks_at("read decision", row["customer_id"], row["decision_id"])
-    return answer(write_decision(row))
+    return answer(_write_decision(call, row))
 
 
-def write_decision(row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
+def _write_decision(call: Call, row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Write a decision: the reason in words beside its code; of nobody by name, without the facts that tell who."""
-    body = schemas.as_json(row, without=hidden | {"seq"})
+    body = schemas.as_json(row, without=hidden | {"seq"}) | _names(call, row)
     if hidden:
         body["checks"] = [{**check, "facts": {}} for check in body["checks"]]
     reason = body.get("reason")
     text = REASONS[Reason(reason)] if reason in set(Reason) else None
     words = {"sentence": text.ops, "customer_sentence": text.customer} if text else {}
     return {"id": body.pop("decision_id"), **body, "reason": reason, **words}
+
+
+def _names(call: Call, row: Any) -> dict[str, str]:
+    """What the geofence and the store are called now, if they are still there."""
+    snapshot = call.services.directory.snapshot
+    fence, store = snapshot.fence(row["geofence_id"]), snapshot.stores.get(row["store_id"])
+    return ({"geofence_name": fence.name} if fence else {}) | ({"store_name": store.name} if store else {})
 
 
 async def _permit(call: Call, action: str, customer_id: str | None, *, names_one: bool = False) -> None:

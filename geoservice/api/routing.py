@@ -25,6 +25,7 @@ from geoservice.vocabulary import CustomerId, Id, Role
 from geoservice.workflows.deliver import Deliver
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import Ingest
+from geoservice.workflows.live import Viewers
 from geoservice.workflows.operating import Actor, audit
 from geoservice.workflows.preferences import heed_privacy_signal
 
@@ -66,6 +67,7 @@ class Services:
     tokens: CustomerTokens
     keys: ApiKeys
     limits: Limits
+    viewers: Viewers
     routes: tuple[Route, ...]
     is_demo: bool = False
     """Whether anybody may get a made-up customer's token here, and move the time."""
@@ -243,7 +245,7 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
         return await route.handler(Call(request, services, route))
 
     async def customers(request: web.Request) -> web.StreamResponse:
-        token = _password(request) if route.basic else _bearer(request)
+        token = _password(request) if route.basic else bearer(request)
         customer_id = await services.tokens.holder(token)
         services.limits.customers.spend(customer_id)
         if request.headers.get("Sec-GPC") == "1":
@@ -251,7 +253,7 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
         return await route.handler(Call(request, services, route, customer_id))
 
     async def operators(request: web.Request) -> web.StreamResponse:
-        actor = await services.keys.actor(_bearer(request))
+        actor = await services.keys.actor(bearer(request))
         services.limits.keys.spend(actor.key_id or actor.name)
         if actor.roles.isdisjoint(route.roles or ()):
             needed = " or ".join(sorted(role.value for role in route.roles or ()))
@@ -307,7 +309,7 @@ def _password(request: web.Request) -> str:
     """The password of HTTP Basic, else the bearer; whatever the user's name is."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return _bearer(request)
+        return bearer(request)
     try:
         _, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
     except ValueError:  # UnicodeDecodeError and binascii's Error are such
@@ -317,7 +319,8 @@ def _password(request: web.Request) -> str:
     return password
 
 
-def _bearer(request: web.Request) -> str:
+def bearer(request: web.Request) -> str:
+    """The token or key that came with a request; raises Unauthenticated."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credentials or not credentials.isascii():
         raise Unauthenticated("Send Authorization: Bearer with a token or an API key.")

@@ -243,6 +243,8 @@ class DecisionsQuery(Lookup, frozen=True, forbid_unknown_fields=True):
     reason: Reason | None = None
     store: Id | None = None
     until: Instant | None = None
+    order: Literal["oldest", "newest"] = "oldest"
+    """Which come first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

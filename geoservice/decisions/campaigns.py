@@ -250,11 +250,14 @@ class Campaign(Struct, frozen=True, gc=False):
         return self.audience.uses
 
     def listens_to(self, transition: Transition, geofence: GeofenceFacts) -> bool:
-        """Whether this transition starts the campaign. Sensitive places start none."""
+        """Whether this transition starts the campaign."""
+        return _TRANSITION[self.spec.trigger.on] is transition.kind and self.listens_at(geofence)
+
+    def listens_at(self, geofence: GeofenceFacts) -> bool:
+        """Whether anything that happens here can start the campaign. Sensitive places start none."""
         trigger = self.spec.trigger
         return (
-            _TRANSITION[trigger.on] is transition.kind
-            and geofence.kind is not GeofenceKind.SENSITIVE
+            geofence.kind is not GeofenceKind.SENSITIVE
             and (trigger.geofence_kind is None or trigger.geofence_kind is geofence.kind)
             and (not trigger.geofence_ids or geofence.geofence_id in trigger.geofence_ids)
             and (not trigger.store_ids or geofence.store_id in trigger.store_ids)

@@ -87,7 +87,7 @@ def _rendered(texts: Texts, read: tuple[str | int | None, ...]) -> tuple[Check, 
     """The same few store names, categories and day counts come again and again."""
     values = {name: value for name, value in zip(texts.variables, read, strict=True) if value is not None}
     try:
-        payload = _written(texts, values)
+        payload = written(texts, values)
     except TemplateError as error:
         return check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)}), None
     size_b = payload_size_b(payload)
@@ -110,7 +110,8 @@ def payload_size_b(payload: Payload) -> int:
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def _written(texts: Texts, values: Values) -> Payload:
+def written(texts: Texts, values: Values) -> Payload:
+    """Write every text; raises TemplateError."""
     title, body = render(texts.title, values).strip(), render(texts.body, values).strip()
     if not title or not body:
         raise TemplateError("the title or the body came out empty")

@@ -139,6 +139,10 @@ CATALOGUE: Final = Gauge(
     "geoservice_geofences", "Geofences in the running matcher.", registry=REGISTRY, multiprocess_mode="livemax"
 )
 
+LIVE_VIEWERS: Final = Gauge(
+    "geoservice_live_viewers", "Connections to the live view.", registry=REGISTRY, multiprocess_mode="livesum"
+)
+
 
 RETENTION_DAYS: Final = Gauge(
     "geoservice_retention_days",

@@ -122,10 +122,11 @@ async def transitions(database: Database, **filters: Any) -> list[asyncpg.Record
         return await _sql.transitions.fetch(connection, **filters)
 
 
-async def decisions(database: Database, **filters: Any) -> list[asyncpg.Record]:
-    """List decisions in the order in which they were taken."""
+async def decisions(database: Database, *, order: str, **filters: Any) -> list[asyncpg.Record]:
+    """List decisions in the order in which they were taken, or from the newest on."""
+    query = _sql.newest_decisions if order == "newest" else _sql.decisions
     async with database.connection() as connection:
-        return await _sql.decisions.fetch(connection, **filters)
+        return await query.fetch(connection, **filters)
 
 
 async def decision(database: Database, decision_id: str) -> asyncpg.Record | None:

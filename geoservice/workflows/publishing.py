@@ -161,21 +161,22 @@ async def campaign_versions(database: Database, campaign_id: str, before: int, l
 async def set_campaign_state(
     database: Database, campaign_id: str, state: CampaignState, at: datetime, *, because: str | None = None
 ) -> dict[str, Any]:
-    """Pause or resume a campaign, at once: pausing cancels what waits. Raises NotFound."""
+    """Pause or resume a campaign, at once: pausing cancels what waits, and tells how much. Raises NotFound."""
 
-    async def work(connection: Connection) -> asyncpg.Record:
+    async def work(connection: Connection) -> dict[str, Any]:
         await _sql.publish.value(connection, room="campaigns")
         row = await _sql.set_campaign_state.row(
             connection, campaign_id=campaign_id, state=state.value, at=at, because=because
         )
         if row is None:
             raise NotFound("There is no such campaign.")
+        cancelled = {}
         if state is CampaignState.PAUSED:
-            await _sql.cancel_of_campaign.run(connection, campaign_id=campaign_id, at=at)
+            cancelled["cancelled"] = await _sql.cancel_of_campaign.run(connection, campaign_id=campaign_id, at=at)
         await _sql.announce.value(connection, room="campaigns")
-        return row
+        return _campaign(row) | cancelled
 
-    return _campaign(await database.run(work))
+    return await database.run(work)
 
 
 COMPLAINTS_LATELY: Final = timedelta(hours=1)

@@ -122,7 +122,7 @@ async def simulate(
         campaign_id, 0, msgspec.structs.replace(spec, state=CampaignState.LIVE, experiment=None)
     )
     report, deadline = Report(since, until), time.monotonic() + limit_s
-    fences = [fence for fence in snapshot.catalogue.fences if _could_hear(candidate, fence)]
+    fences = [fence for fence in snapshot.catalogue.fences if candidate.listens_at(as_fact(fence))]
     async with database.connection() as connection, connection.transaction(readonly=True):
         policies = _policies(await _sql.policies.fetch(connection), snapshot.defaults)
         after = ""
@@ -147,15 +147,6 @@ async def sizes(database: Database, experiment_id: str) -> list[dict[str, Any]]:
     """Count the customers in each arm of an experiment."""
     async with database.connection() as connection:
         return [dict(row) for row in await _experiments.sizes.fetch(connection, experiment_id=experiment_id)]
-
-
-def _could_hear(candidate: Campaign, fence: Any) -> bool:
-    trigger, fact = candidate.spec.trigger, as_fact(fence)
-    return (
-        (trigger.geofence_kind is None or trigger.geofence_kind is fact.kind)
-        and (not trigger.geofence_ids or fact.geofence_id in trigger.geofence_ids)
-        and (not trigger.tags or not set(trigger.tags).isdisjoint(fact.tags))
-    )
 
 
 Policies = Sequence[tuple[datetime | None, RetailerDefaults]]

@@ -24,6 +24,12 @@ class CampaignsAnswer(Struct):
     items: list[CampaignAnswer]
 
 
+class PausedAnswer(CampaignAnswer, frozen=True, kw_only=True):
+    """A paused campaign, and how many of its messages were waiting and will not be sent."""
+
+    cancelled: int
+
+
 class CampaignVersion(CampaignSpec, frozen=True, kw_only=True):
     """A campaign as it was from ``at`` on, until its next version."""
 

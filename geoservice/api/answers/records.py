@@ -85,6 +85,8 @@ class DecisionAnswer(Struct, omit_defaults=True):
     reason: str | None
     checks: list[CheckAnswer]
     at: datetime
+    geofence_name: str | None = None
+    store_name: str | None = None
     sentence: str | None = None
     customer_sentence: str | None = None
     customer_id: str | None = None

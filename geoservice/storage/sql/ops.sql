@@ -24,6 +24,22 @@ where (:customer_id::text is null or customer_id = :customer_id)
 order by seq
 limit :limit;
 
+-- name: newest_decisions
+-- The same, from the other end; zero is the end.
+select seq, decision_id, customer_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
+       outcome, reason, checks, message_id, at
+from decisions
+where (:customer_id::text is null or customer_id = :customer_id)
+  and (:campaign_id::text is null or campaign_id = :campaign_id)
+  and (:outcome::text is null or outcome = :outcome)
+  and (:reason::text is null or reason = :reason)
+  and (:store::text is null or store_id = :store)
+  and (:since::timestamptz is null or at >= :since)
+  and (:until::timestamptz is null or at < :until)
+  and seq < coalesce(nullif(:after::bigint, 0), 9223372036854775807)
+order by seq desc
+limit :limit;
+
 -- name: decision
 select d.seq, d.decision_id, d.customer_id, d.transition_id, d.campaign_id, d.campaign_version, d.geofence_id,
        d.store_id, d.visit_id, d.outcome, d.reason, d.checks, d.message_id, d.at, m.state as message_state, m.payload,

@@ -1,0 +1,69 @@
+"""The route that looks a campaign over before it is saved: what is wrong with it, and how its messages would read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from geoservice.api.answers.problems import ErrorPlace
+from geoservice.api.routing import Call, Route, answer
+from geoservice.decisions.campaigns import Campaign, CampaignSpec, compile_campaign
+from geoservice.decisions.preview import Preview, previews, sample_values
+from geoservice.geofencing.geofence import Geofence
+from geoservice.vocabulary import Role, to_jsonable
+from geoservice.workflows.directory import Snapshot, as_fact
+
+_campaign_body = msgspec.json.Decoder(CampaignSpec)
+
+
+class PreviewAnswer(Struct):
+    """The campaign's messages, with the values that were made up for its variables; warnings do not keep it back."""
+
+    previews: list[Preview]
+    values: dict[str, str | int]
+    warnings: list[ErrorPlace]
+
+
+async def post_preview(call: Call) -> web.Response:
+    """Check a campaign as saving it would, and write its messages with sample facts; nothing is stored."""
+    campaign_id, spec = call.id(), await call.body(_campaign_body)
+    campaign = compile_campaign(campaign_id, 0, spec)
+    services = call.services
+    snapshot, at = services.directory.snapshot, services.clock.now()
+    fence = await asyncio.to_thread(_first_heard, campaign, snapshot)  # there may be a hundred thousand
+    store = snapshot.stores.get(fence.store_id) if fence is not None and fence.store_id is not None else None
+    values = sample_values(campaign, as_fact(fence) if fence else None, store.name if store else None, at)
+    warnings = [] if fence is not None else [_HEARS_NOTHING]
+    return answer(
+        {
+            "previews": to_jsonable(list(previews(campaign, values))),
+            "values": values,
+            "warnings": to_jsonable(warnings),
+        }
+    )
+
+
+_HEARS_NOTHING: Final = ErrorPlace(
+    "trigger", "hears_nothing", "no geofence that is in force fits, so nothing starts it"
+)
+
+
+def _first_heard(campaign: Campaign, snapshot: Snapshot) -> Geofence | None:
+    """The first geofence that the trigger names."""
+    return next((fence for fence in snapshot.catalogue.fences if campaign.listens_at(as_fact(fence))), None)
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/campaigns/{id}/preview",
+        post_preview,
+        frozenset({Role.OPS}),
+        body=CampaignSpec,
+        answer=PreviewAnswer,
+    ),
+)
