@@ -100,9 +100,10 @@ async def get_decisions(call: Call) -> web.Response:
     query = call.query(schemas.DecisionsQuery)
     await _permit(call, "read decisions", query.customer_id)
     filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
-    rows = await operating.decisions(call.services.database, **filters)
+    find = operating.newest_decisions if filters.pop("order") == "newest" else operating.decisions
+    rows = await find(call.services.database, **filters)
     hidden = _hidden(call, query.customer_id)
-    return answer(schemas.page(rows, query.limit, lambda row: _write_decision(call, row, hidden)))
+    return answer(schemas.page(rows, query.limit, lambda row: write_decision(row, hidden) | _names(call, row)))
 
 
 async def get_decision(call: Call) -> web.Response:
@@ -111,12 +112,12 @@ async def get_decision(call: Call) -> web.Response:
     if row is None:
         raise NotFound("There is no such decision.")
     await call.looks_at("read decision", row["customer_id"], row["decision_id"])
-    return answer(_write_decision(call, row))
+    return answer(write_decision(row) | _names(call, row))
 
 
-def _write_decision(call: Call, row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
+def write_decision(row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Write a decision: the reason in words beside its code; of nobody by name, without the facts that tell who."""
-    body = schemas.as_json(row, without=hidden | {"seq"}) | _names(call, row)
+    body = schemas.as_json(row, without=hidden | {"seq"})
     if hidden:
         body["checks"] = [{**check, "facts": {}} for check in body["checks"]]
     reason = body.get("reason")

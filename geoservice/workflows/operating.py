@@ -122,11 +122,16 @@ async def transitions(database: Database, **filters: Any) -> list[asyncpg.Record
         return await _sql.transitions.fetch(connection, **filters)
 
 
-async def decisions(database: Database, *, order: str, **filters: Any) -> list[asyncpg.Record]:
-    """List decisions in the order in which they were taken, or from the newest on."""
-    query = _sql.newest_decisions if order == "newest" else _sql.decisions
+async def decisions(database: Database, **filters: Any) -> list[asyncpg.Record]:
+    """List decisions in the order in which they were taken."""
     async with database.connection() as connection:
-        return await query.fetch(connection, **filters)
+        return await _sql.decisions.fetch(connection, **filters)
+
+
+async def newest_decisions(database: Database, **filters: Any) -> list[asyncpg.Record]:
+    """List decisions from the newest on, back to the oldest."""
+    async with database.connection() as connection:
+        return await _sql.newest_decisions.fetch(connection, **filters)
 
 
 async def decision(database: Database, decision_id: str) -> asyncpg.Record | None:
