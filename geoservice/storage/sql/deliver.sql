@@ -1,3 +1,8 @@
+-- Statements that lock rows and then change them find each again by its place (`ctid`), which costs no look into an index
+-- and leaves the planner no choice: with few rows on record it would rather read everybody's leases once for each row.
+-- A place is good as long as the lock holds. A row that somebody changed right before is locked at a place that this
+-- statement cannot see yet: it is left for the next time.
+
 -- name: claim
 -- Take due messages of a channel under a lease, in turns between campaigns. Nothing has left the house yet.
 with recursive waiting (campaign_id) as (
@@ -10,27 +15,25 @@ with recursive waiting (campaign_id) as (
             order by m.campaign_id limit 1)
     from waiting w where w.campaign_id is not null
 ), due as (
-    select m.customer_id, m.message_id, m.not_before,
-           row_number() over (partition by w.campaign_id order by m.not_before) as turn
+    select m.place, m.not_before, row_number() over (partition by w.campaign_id order by m.not_before) as turn
     from waiting w
     cross join lateral (
-        select customer_id, message_id, not_before from messages
+        select ctid as place, not_before from messages
         where channel = :channel and campaign_id = w.campaign_id and state in ('pending', 'retry_wait')
           and not_before <= :at and expires_at > :at
         order by not_before limit :limit
     ) m
     where not exists (select from stops where scope in ('all', 'channel:' || :channel, 'campaign:' || w.campaign_id))
 ), mine as (
-    select m.customer_id, m.message_id from messages m
-    where (m.customer_id, m.message_id) in (
-        select customer_id, message_id from due order by turn, not_before limit :limit)
+    select m.ctid as place from messages m
+    where m.ctid = any(array(select place from due order by turn, not_before limit :limit))
       and m.state in ('pending', 'retry_wait')
     for no key update skip locked
 )
 update messages m
 set state = 'claimed', claim_id = :claim_id, lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 from mine
-where m.customer_id = mine.customer_id and m.message_id = mine.message_id
+where m.ctid = mine.place
 returning m.customer_id, m.message_id;
 
 -- name: resend_unknown
@@ -60,15 +63,14 @@ select pg_advisory_xact_lock_shared(:gate);
 -- cancelled, so the state says it all; the consents are asked once more because it costs little. Rows that somebody
 -- else holds must not make the others wait: they are left, and put back.
 with mine as (
-    select m.customer_id, m.message_id, m.device_id from messages m where claim_id = :claim_id and state = 'claimed'
+    select m.ctid as place, m.customer_id, m.device_id from messages m where claim_id = :claim_id and state = 'claimed'
     order by customer_id, message_id for no key update skip locked
 )
 update messages m
 set state = 'sending', sending_at = :at, attempts = m.attempts + 1,
     lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 from mine left join devices d on d.customer_id = mine.customer_id and d.device_id = mine.device_id
-where m.customer_id = mine.customer_id and m.message_id = mine.message_id
-  and m.claim_id = :claim_id and m.state = 'claimed' and m.expires_at > :at and not m.unwanted
+where m.ctid = mine.place and m.claim_id = :claim_id and m.state = 'claimed' and m.expires_at > :at and not m.unwanted
   and (m.channel <> 'push' or d.push_token is not null or d.fid is not null)
   and not exists (select from stops where scope in ('all', 'channel:' || m.channel, 'campaign:' || m.campaign_id))
   and not exists (
@@ -86,7 +88,7 @@ returning m.customer_id, m.message_id, m.campaign_id, m.payload, m.expires_at, m
 -- What the last look refused: too late, stopped, silenced, no phone, or no consent any more. Put back is what a stop
 -- holds, what was merely held by somebody else, and what a phone without an address leaves to another one of hers.
 with mine as (
-    select m.customer_id, m.message_id, m.device_id,
+    select m.ctid as place,
            exists (select from stops
                    where scope in ('all', 'channel:' || m.channel, 'campaign:' || m.campaign_id)) as stopped,
            case when exists (select from campaigns p
@@ -108,7 +110,7 @@ with mine as (
     from messages m where m.claim_id = :claim_id and m.state = 'claimed'
     order by m.customer_id, m.message_id for no key update skip locked
 ), settled as (
-    select customer_id, message_id, elsewhere, unreachable, silenced, withdrawn,
+    select place, elsewhere, unreachable, silenced, withdrawn,
            silenced is null and not withdrawn and (stopped or not unreachable or elsewhere is not null) as waits
     from mine
 )
@@ -125,7 +127,7 @@ set state = case when m.expires_at <= :at then 'expired' when m.unwanted then 'c
     device_id = case when s.unreachable and s.elsewhere is not null then s.elsewhere else m.device_id end,
     claim_id = null, lease_until = null
 from settled s
-where m.customer_id = s.customer_id and m.message_id = s.message_id and m.state = 'claimed'
+where m.ctid = s.place and m.state = 'claimed'
 returning m.state, m.failure;
 
 -- name: complete
@@ -138,7 +140,7 @@ with given as (
         as g (customer_id, message_id, claim_id, state, accepted_at, finished_at, not_before, provider_message_id,
               failure, device_id)
 ), mine as (
-    select m.customer_id, m.message_id from messages m join given g using (customer_id, message_id)
+    select m.ctid as place, g.* from messages m join given g using (customer_id, message_id)
     where m.claim_id = g.claim_id and m.state = 'sending'
     order by m.customer_id, m.message_id
     for no key update of m skip locked
@@ -150,8 +152,8 @@ set state = g.state, accepted_at = g.accepted_at, finished_at = g.finished_at, n
     tries = (case when jsonb_array_length(m.tries) < 20 then m.tries else m.tries - 1 end)
         || jsonb_build_object('at', :at::timestamptz, 'state', g.state, 'reason', g.failure),
     claim_id = null, lease_until = null
-from mine join given g using (customer_id, message_id)
-where m.customer_id = mine.customer_id and m.message_id = mine.message_id
+from mine g
+where m.ctid = g.place
 returning m.message_id;
 
 -- name: still_ours
@@ -182,18 +184,18 @@ order by token_set_at desc nulls last, device_id limit 1;
 
 -- name: expire
 with late as (
-    select customer_id, message_id from messages
+    select ctid as place from messages
     where state in ('pending', 'retry_wait') and expires_at <= :at
     order by customer_id, message_id limit :limit
     for no key update skip locked
 )
 update messages m set state = 'expired', failure = 'expired', finished_at = :at
-from late where m.customer_id = late.customer_id and m.message_id = late.message_id;
+from late where m.ctid = late.place;
 
 -- name: recover_leases
 -- A lease that ran out: claimed goes back to pending, sending is in doubt. Leases use the database's own clock.
 with lost as (
-    select customer_id, message_id from messages
+    select ctid as place from messages
     where state in ('claimed', 'sending') and lease_until < clock_timestamp()
     order by customer_id, message_id
     for no key update skip locked
@@ -206,7 +208,7 @@ set state = case when m.state = 'claimed' then 'pending' else 'unknown' end,
     tries = case when m.state = 'claimed' then m.tries else m.tries
         || jsonb_build_object('at', :at::timestamptz, 'state', 'unknown', 'reason', 'lease_lost') end,
     claim_id = null, lease_until = null
-from lost where m.customer_id = lost.customer_id and m.message_id = lost.message_id;
+from lost where m.ctid = lost.place;
 
 -- name: open_states
 -- How many messages are under way; what has ended is not counted, it only grows.
