@@ -139,7 +139,9 @@ class App:
         for governor in governors:
             self._stack.push_async_callback(governor.close)
         database = await self._open_database()
-        directory = self.directory = Directory(database, retailer_of(settings), self.clock)
+        directory = self.directory = Directory(
+            database, retailer_of(settings), self.clock, settings.sensitive_jurisdiction
+        )
         queues = [LocalQueue(max(1, settings.ingest_queue_items // LANES)) for _ in range(LANES)]
         ingest = Ingest(database, directory, self.clock, queues)
         deliver = Deliver(database, governors, self.clock)

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import platformdirs
 
 from geoservice.errors import SettingsError
+from geoservice.geofencing.jurisdictions import BUFFERS_M
 
 PREFIX: Final = "GEOSERVICE_"
 MASK: Final = "********"
@@ -70,6 +71,8 @@ class Settings:
     keep_decisions_days: int
     keep_messages_days: int
     keep_evidence_days: int
+    keep_versions_days: int
+    sensitive_jurisdiction: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +405,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_KEEP_EVIDENCE_DAYS", "keep_evidence_days", "1 to 3,650", _whole(1, 3_650), "1095",
         "How many days the audit log, and the consents of erased customers, are kept as evidence.",
+    ),
+    Setting(
+        "GEOSERVICE_KEEP_VERSIONS_DAYS", "keep_versions_days", "1 to 3,650", _whole(1, 3_650), "400",
+        "How many days back the geofences can be shown and restored as they were; the version in force stays.",
+    ),
+    Setting(
+        "GEOSERVICE_SENSITIVE_JURISDICTION", "sensitive_jurisdiction", "code of a state", _one_of(*BUFFERS_M), None,
+        "The state whose law says how wide a berth a sensitive geofence gets that names none (ISO 3166-2, such as "
+        "US-WA); unset, the widest of all.",
     ),
 )  # fmt: skip
 

@@ -79,6 +79,8 @@ class Unauthenticated(RequestError):
     """No credentials, or ones that do not hold."""
 
     status, code, title = 401, "unauthenticated", "Authentication required"
+    challenge = "Bearer"
+    """How the caller should identify itself (RFC 9110, 11.6.1)."""
 
 
 class Forbidden(RequestError):

@@ -26,15 +26,15 @@ OPS: Final = frozenset({Role.OPS})
 
 async def import_geofences(call: Call) -> web.Response:
     """Publish a FeatureCollection or a CSV file, or say what is wrong with it and change nothing."""
-    query = call.query(schemas.ImportQuery)
+    query, services = call.query(schemas.ImportQuery), call.services
     upload = geofences.Upload(
         await _document(call),
         mode=cast("geofences.Mode", query.mode),
         make_valid=query.make_valid,
         dry_run=query.dry_run,
         confirm_removed=query.confirm_removed,
+        jurisdiction=services.settings.sensitive_jurisdiction,
     )
-    services = call.services
     report = await geofences.publish(services.database, upload, call.actor.name, services.clock.now())
     return answer(report.jsonable() | {"dry_run": query.dry_run})
 
@@ -81,8 +81,9 @@ async def put_geofence(call: Call) -> web.Response:
             "id": call.id(),
             "properties": (properties if isinstance(properties, dict) else {}) | {"id": call.id()},
         }
-    upload = geofences.Upload(read_geojson({"type": "FeatureCollection", "features": [feature]}))
     services = call.services
+    document = read_geojson({"type": "FeatureCollection", "features": [feature]})
+    upload = geofences.Upload(document, jurisdiction=services.settings.sensitive_jurisdiction)
     report = await geofences.publish(services.database, upload, call.actor.name, services.clock.now())
     return answer(report.jsonable())
 

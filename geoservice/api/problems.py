@@ -12,7 +12,15 @@ import orjson
 import structlog
 from aiohttp import web
 
-from geoservice.errors import ErrorDetail, Invalid, MalformedBody, RequestError, TooManyRequests, Unavailable
+from geoservice.errors import (
+    ErrorDetail,
+    Invalid,
+    MalformedBody,
+    RequestError,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -68,8 +76,8 @@ def _request_problem(error: RequestError) -> web.Response:
     if error.details:
         extra["errors"] = msgspec.to_builtins(error.details)
     response = problem(error.status, error.problem_code, error.title, error.detail, **extra)
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unauthenticated):
+        response.headers["WWW-Authenticate"] = error.challenge
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

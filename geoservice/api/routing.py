@@ -252,6 +252,13 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
             await heed_privacy_signal(services.database, services.journal, customer_id, services.clock.now())
         return await route.handler(Call(request, services, route, customer_id))
 
+    async def with_password(request: web.Request) -> web.StreamResponse:
+        try:
+            return await customers(request)
+        except Unauthenticated as error:
+            error.challenge = 'Basic realm="geoservice", charset="UTF-8"'
+            raise
+
     async def operators(request: web.Request) -> web.StreamResponse:
         actor = await services.keys.actor(bearer(request))
         services.limits.keys.spend(actor.key_id or actor.name)
@@ -266,7 +273,7 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
             ACTING.reset(acting)
 
     if route.roles is None:
-        return customers
+        return with_password if route.basic else customers
     return operators if route.roles else public
 
 

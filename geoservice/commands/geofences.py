@@ -97,6 +97,7 @@ def _publish(
         dry_run=arguments.dry_run,
         confirm_removed=arguments.confirm_removed,
         managed_by=managed_by,
+        jurisdiction=settings_in_force().sensitive_jurisdiction,
     )
 
     async def work(database: Database) -> None:

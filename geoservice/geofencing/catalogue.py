@@ -109,8 +109,8 @@ class Catalogue:
     _edges: dict[int, Floats]
 
     @classmethod
-    def build(cls, fences: Sequence[Geofence], version: int) -> Self:
-        """Index ``fences``; about 2 µs a geofence."""
+    def build(cls, fences: Sequence[Geofence], version: int, jurisdiction: str | None = None) -> Self:
+        """Index ``fences``; about 2 µs a geofence. ``jurisdiction`` is that of sensitive places that name none."""
         geometry = np.empty(len(fences), dtype=object)
         geometry[:] = [fence.geometry for fence in fences]
         radius = np.array([fence.radius_m or 0.0 for fence in fences], dtype=np.float64)
@@ -127,7 +127,7 @@ class Catalogue:
             index_of={fence.geofence_id: index for index, fence in enumerate(fences)},
             effective_radius_m=effective,
             sensitive=sensitive,
-            buffer_m=_buffers_m(fences, sensitive),
+            buffer_m=_buffers_m(fences, sensitive, jurisdiction),
             watched=np.array([_is_watched(fence) for fence in fences], dtype=np.bool_),
             by_beacon=_by_beacon(fences),
             _tree=shapely.STRtree(_diagonals(boxes)),
@@ -328,11 +328,11 @@ class Catalogue:
         return edges
 
 
-def _buffers_m(fences: Sequence[Geofence], sensitive: Bools) -> Floats:
+def _buffers_m(fences: Sequence[Geofence], sensitive: Bools, otherwise: str | None) -> Floats:
     """The belts of the sensitive places; zero for all others."""
     buffers_m = np.zeros(len(fences))
     for index in np.flatnonzero(sensitive).tolist():
-        buffers_m[index] = buffer_m(fences[index].jurisdiction)
+        buffers_m[index] = buffer_m(fences[index].jurisdiction, otherwise)
     return buffers_m
 
 

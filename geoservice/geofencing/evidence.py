@@ -1,6 +1,7 @@
 """Evidence: what one observation says about one geofence. Pure.
 
-    first inside  p ≥ 0.6, and nobody knows since when: it is the first fix known of the device; or all before it
+    first inside  p ≥ 0.6, and nobody knows since when: it is the first fix known of the device, or the first after a
+                  jump that was held and then believed; or all before it
                   were poor for this fence, the latest with a disc that touches it; or the device is outside,
                   although the fix before, too, was good and had p ≥ 0.6: the fence is new, or was changed.
     proven inside Another source says so: a beacon, the phone's operating system.
@@ -370,13 +371,13 @@ def _first(
     ``new_here`` marks the first pairs of those who are outside. Further ones cannot be inside already.
     """
     before = path.before[row]
-    first = before < 0
-    limit_m = poor_m(catalogue.effective_radius_m[fence])
-    unseen = _finest_before_m(rows, path)[row] > limit_m
     gave_evidence = path.counts.copy()
     gave_evidence[rows.last] = True
+    first = (before < 0) | ~gave_evidence[before]
+    limit_m = poor_m(catalogue.effective_radius_m[fence])
+    unseen = _finest_before_m(rows, path)[row] > limit_m
     enters = (p >= P_FIRST) & (rows.accuracy_m[row] <= limit_m)
-    asked = np.flatnonzero(enters & (new_here | unseen) & ~first & gave_evidence[before])
+    asked = np.flatnonzero(enters & (new_here | unseen) & ~first)
     if asked.size:
         earlier, pairs = before[asked], np.arange(asked.size)
         accuracy_m = rows.accuracy_m[earlier]

@@ -1,7 +1,8 @@
 """How wide a berth sensitive places are given, law by law. Pure.
 
 Several states of the USA forbid geofences around health facilities, each at a distance of its own, measured from the
-facility's edge. A sensitive geofence names its state in ``jurisdiction``; one that names none gets the widest buffer.
+facility's edge. A sensitive geofence names its state in ``jurisdiction``. One that names none gets the buffer of the
+state that the deployment is in, if its settings say so, else the widest.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ BUFFERS_M: Final[dict[str, float]] = {
 """ISO 3166-2 code of a jurisdiction -> metres around its sensitive places."""
 
 DEFAULT_BUFFER_M: Final = max(BUFFERS_M.values())
-"""For a place that names no jurisdiction: the widest of them, 609.6 m."""
+"""Where nothing names a jurisdiction: the widest of them, 609.6 m."""
 
 
-def buffer_m(jurisdiction: str | None) -> float:
-    """The width in metres of the belt around a sensitive place that is dark, too."""
-    return BUFFERS_M.get(jurisdiction or "", DEFAULT_BUFFER_M)
+def buffer_m(jurisdiction: str | None, otherwise: str | None = None) -> float:
+    """The width in metres of the belt around a sensitive place that is dark, too.
+
+    ``otherwise`` is the jurisdiction of places that name none.
+    """
+    return BUFFERS_M.get(jurisdiction or otherwise or "", DEFAULT_BUFFER_M)

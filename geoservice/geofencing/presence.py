@@ -194,8 +194,12 @@ def become(
         inside_at = None if statement.source is Source.FIX else at
     else:
         inside_at = fix_before_at if presence.inside_at is None else presence.inside_at
+    watched_at = presence.watched_at
+    if statement.source is Source.OS and statement.said >= Evidence.PERHAPS:
+        watched_at = at
     if state is PresenceState.ENTERING or (presence.is_there and state is not PresenceState.OUTSIDE):
-        return Presence(presence.geofence_id, state, presence.entered_at, inside_at, belief, presence.dwell_at)
+        geofence_id, entered_at = presence.geofence_id, presence.entered_at
+        return Presence(geofence_id, state, entered_at, inside_at, belief, presence.dwell_at, watched_at)
     if state is PresenceState.OUTSIDE:
         return Presence(presence.geofence_id, state)
-    return Presence(presence.geofence_id, state, at, inside_at, belief, at + dwell_s)
+    return Presence(presence.geofence_id, state, at, inside_at, belief, at + dwell_s, watched_at)

@@ -54,6 +54,8 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``inside_at`` is the latest evidence of being inside, and None while that is the device's latest fix (see
     `DeviceTrack.inside_at`), so that standing still changes nothing here. ``belief`` is the log-odds of being inside;
     only tracks from before it was kept have none. ``dwell_at`` is when a dwell becomes due; None once it was told.
+    ``watched_at`` is when the phone's operating system said itself that it is there: it watches, and will tell of an
+    exit.
     """
 
     geofence_id: str
@@ -62,6 +64,7 @@ class Presence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     inside_at: float | None = None
     belief: float | None = None
     dwell_at: float | None = None
+    watched_at: float | None = None
 
     @property
     def is_there(self) -> bool:

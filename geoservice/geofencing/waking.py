@@ -5,7 +5,8 @@ due yet stays, and names its next instant.
 
 dwell    The fence's dwell time is over, and the device is believed to be inside. While it reports, it must have been
          seen inside in the last 90 s; else its own fixes will say. When it has gone silent the dwell is `assumed`,
-         and late once it was seen inside more than 5 min ago: nothing is said on such evidence.
+         and late once it was seen inside more than 5 min ago: nothing is said on such evidence. Not so where the
+         phone's operating system has said that it is there: it watches the place, and would have told of an exit.
 lost     Nothing was heard of the device for 6 h: every presence ends.
 removed  The geofence is gone, and nothing was heard since.
 silence  No beacon of a geofence was heard for too long (`geoservice.geofencing.beacons`).
@@ -99,6 +100,7 @@ def _dwell(track: DeviceTrack, presence: Presence, at: float, teller: Teller) ->
     if at < due:
         return presence
     unseen_s = due - (track.inside_at(presence) or 0.0)
-    assumed, stale = unseen_s > SEEN_WITHIN_S, unseen_s > ASSUMED_WITHIN_S
+    assumed = unseen_s > SEEN_WITHIN_S
+    stale = unseen_s > ASSUMED_WITHIN_S and presence.watched_at is None
     teller.tell(told, presence.geofence_id, due, certainty(presence), Source.TIMER, assumed=assumed, stale=stale)
     return msgspec.structs.replace(presence, dwell_at=None)

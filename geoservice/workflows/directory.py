@@ -77,9 +77,12 @@ class Snapshot:
 class Directory:
     """Keeps a :class:`Snapshot` current: told by NOTIFY, checked once a second in case a notice was lost."""
 
-    def __init__(self, database: Database, retailer: RetailerDefaults, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, retailer: RetailerDefaults, clock: Clock, jurisdiction: str | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._jurisdiction = jurisdiction
         self._fences: dict[str, Geofence] = {}
         """All geofences, whether they are in force now or not."""
         self._in_force_until: datetime | None = None
@@ -138,7 +141,7 @@ class Directory:
         Off the loop: of a large catalogue it takes long enough to hold up requests.
         """
         fences, self._in_force_until = await asyncio.to_thread(_in_force, self._fences, self._clock.now())
-        return await asyncio.to_thread(Catalogue.build, fences, version)
+        return await asyncio.to_thread(Catalogue.build, fences, version, self._jurisdiction)
 
     def notice(self, *_: object) -> None:
         """Wake the watcher; the callback of LISTEN."""

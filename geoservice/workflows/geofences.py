@@ -43,7 +43,8 @@ class Upload:
     """What is to be published, and how.
 
     ``replace`` removes what the document does not name: of all geofences, or of those that ``managed_by`` manages.
-    ``confirm_removed`` is the number of removals that the caller has seen and means.
+    ``confirm_removed`` is the number of removals that the caller has seen and means. ``jurisdiction`` is that of
+    sensitive places that name none.
     """
 
     document: Document
@@ -52,6 +53,7 @@ class Upload:
     dry_run: bool = False
     confirm_removed: int | None = None
     managed_by: str | None = None
+    jurisdiction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ async def publish(database: Database, upload: Upload, actor: str, at: datetime) 
         version = await _directory.publish.value(connection, room="geofences")
         before = await _before(connection, upload, named)
         changes = await asyncio.to_thread(diff, before, parsed.fences, replace=upload.mode == "replace")
-        dark = await _dark_stores(connection, stores, parsed.fences, changes)
+        dark = await _dark_stores(connection, stores, parsed.fences, changes, upload.jurisdiction)
         report = ImportReport(version, changes, [*parsed.warnings, *dark])
         if not upload.dry_run:
             await _refuse_sweeping(connection, upload, len(changes.removed))
@@ -137,7 +139,11 @@ async def _refuse_sweeping(connection: Connection, upload: Upload, removed: int)
 
 
 async def _dark_stores(
-    connection: Connection, stores: Mapping[str, Store], fences: Sequence[Geofence], changes: Changes
+    connection: Connection,
+    stores: Mapping[str, Store],
+    fences: Sequence[Geofence],
+    changes: Changes,
+    jurisdiction: str | None,
 ) -> list[ErrorDetail]:
     """Warn of stores where nobody is noticed: those of the upload, or all when sensitive places change."""
     uploaded = [fence for fence in fences if fence.kind is GeofenceKind.SENSITIVE]
@@ -148,7 +154,7 @@ async def _dark_stores(
         return []
     but = [*changes.removed, *(fence.geofence_id for fence in fences)]
     kept = to_geofences(await _sql.sensitive.fetch(connection, but=but))
-    return await asyncio.to_thread(dark_stores, asked, [*kept, *uploaded])
+    return await asyncio.to_thread(dark_stores, asked, [*kept, *uploaded], jurisdiction)
 
 
 async def _publish(

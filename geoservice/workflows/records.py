@@ -127,8 +127,15 @@ EVIDENCE: Final = (
 SHOP: Final = (
     Kept("stores", "names, opening hours, time zones", "until replaced"),
     Kept("geofences", "the areas", "until removed"),
-    Kept("catalogue_changes", "what each version changed, to show and restore it", "for ever"),
-    Kept("catalogue_versions", "who changed the geofences, when", "for ever"),
+    Kept(
+        "catalogue_versions",
+        "who changed the geofences, when",
+        "{days} days, and the one that was in force then",
+        age="published_at",
+        days="keep_versions_days",
+        spared="t.version >= (select max(v.version) from catalogue_versions v where v.published_at < $1)",
+    ),
+    Kept("catalogue_changes", "what each version changed, to show and restore it", "as long as the version"),
     Kept("directory_revisions", "tells processes to load again", "one row a kind"),
     Kept("campaigns", "the newest version of each", "until replaced"),
     Kept("stops", "what may not be sent at the moment, who said so and why", "until released"),

@@ -22,6 +22,7 @@ BUDGET_S: Final = 5.0
 """A tick works no longer than this, so that a stop need not wait; the next one goes on."""
 
 _sql = Queries("privacy")
+_catalogue = Queries("catalogue")
 
 
 async def retain(database: Database, directory: Directory, settings: Settings, clock: Clock) -> None:
@@ -36,6 +37,10 @@ async def retain(database: Database, directory: Directory, settings: Settings, c
             RETENTION_DELETED.labels(kept.table).inc(deleted)
             if time.monotonic() > give_up_at:
                 return
+    while deleted := await database.run(_forget_changes):
+        RETENTION_DELETED.labels("catalogue_changes").inc(deleted)
+        if time.monotonic() > give_up_at:
+            return
     RETENTION_RUN.set_to_current_time()
 
 
@@ -46,6 +51,10 @@ def _how_long(kept: Kept, settings: Settings, directory: Directory) -> timedelta
     # A message row is its own cap slot: deleted too early it would let another one through.
     snapshot = directory.snapshot
     return max(days, timedelta(seconds=slot_window_s(tuple(snapshot.campaigns.values()), snapshot.retailer)))
+
+
+async def _forget_changes(connection: Connection) -> int:
+    return await _catalogue.forget_changes.run(connection, limit=SLICE)
 
 
 def _slice_of(kept: Kept, before: datetime) -> Callable[[Connection], Awaitable[int]]:

@@ -39,6 +39,20 @@ async def test_a_lone_position_is_not_believed(service):
     assert await service.transitions("eve") == []
 
 
+async def test_who_leaps_to_a_store_did_not_arrive_there(service):
+    """A claim to be across the country, that a second one confirms 30 s later, puts her there, and sends nothing."""
+    await shop(service)
+    await service.opt_in("eve")
+    before = [fix(service.now + timedelta(seconds=15 * n), 48.14, 11.58) for n in range(3)]
+    leap = [fix(service.now + timedelta(seconds=60 + n), 53.55, 10.0) for n in (0, 30, 60, 90)]
+    await service.set_clock(leap[-1]["recorded_at"])
+    for each in (*before, *leap):
+        await service.ping("eve", each)
+    await service.settled()
+    assert [(t["kind"], t["initial"]) for t in await service.transitions("eve")] == [("enter", True)]
+    assert service.fcm.accepted == []
+
+
 async def test_who_hops_from_store_to_store_gets_no_more(service):
     """A phone that claims to be at five stores far apart within minutes gets what the caps allow anybody: one."""
     for n in range(5):

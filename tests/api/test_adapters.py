@@ -299,6 +299,9 @@ async def test_a_password_that_is_no_token_is_refused(shared, header):
     """Without a token that holds nobody gets in, whatever the header looks like."""
     answer = await shared.call("POST", "/v1/ingest/owntracks", LOCATION, who={"Authorization": header})
     assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="geoservice", charset="UTF-8"'
+    other = await shared.call("POST", "/v1/pings", {}, who={"Authorization": header})
+    assert (other.status, other.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
 @over_http

@@ -171,3 +171,26 @@ async def test_publishing_tells_which_stores_go_dark(shared):
         assert "dark-away" not in named
     quiet = await publish(shared, circle("clinic", 50, kind="sensitive", jurisdiction="US-CT"), circle("other"))
     assert [w["code"] for w in quiet["warnings"]] == []
+
+
+async def test_a_copied_beacon_is_counted_and_ignored(shared, lena):
+    """A beacon that is heard more than 1 km from where the phone says that it is puts nobody in its department."""
+    await publish(shared, SHOES)
+
+    async def elsewhere() -> float:
+        metrics = (await shared.call("GET", "/metrics")).body.decode()
+        return float(next(x.split()[1] for x in metrics.splitlines() if x.startswith("geoservice_beacons_elsewhere")))
+
+    far, before = LAT + 1_500 * METRE, await elsewhere()
+    items = [
+        fix(shared.now, far, LON),
+        scan(shared, 5),
+        scan(shared, 10),
+        fix(shared.now + timedelta(seconds=30), far, LON),
+    ]
+    await shared.ping(lena, *items)
+    assert (await elsewhere() - before, await told(shared, lena)) == (2, [])
+    near = fix(shared.now + timedelta(seconds=600), LAT + 500 * METRE, LON)
+    await shared.set_clock(shared.now + timedelta(seconds=620))
+    await shared.ping(lena, near, scan(shared, -10), scan(shared, -5))
+    assert await told(shared, lena) == [("enter", "shoes", "beacon")]

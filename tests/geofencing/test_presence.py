@@ -263,11 +263,14 @@ def test_a_fence_published_around_a_phone(before, after, expected):
         assert [((t.at - START).total_seconds(), t.initial) for t in transitions] == expected
 
 
-def test_a_jump_that_was_held_is_no_fix_before():
-    """A phone that leaps into a shop, and is believed 30 s later, has come just now."""
+def test_who_leaps_into_a_shop_did_not_arrive():
+    """A phone that leaps into a shop, and is believed 30 s later, enters as initial; who leaps beside it walks in."""
     _, track = told([fix(0, 50_000), fix(15, 0)])
     assert track.held is not None
     (enter,), _ = told([fix(60, 0)], track=track)
+    assert enter.initial
+    _, track = told([fix(0, 50_000), fix(15, 300), fix(60, 300)])
+    (enter,), _ = told([fix(120, 0)], track=track)
     assert not enter.initial
 
 

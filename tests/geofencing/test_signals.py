@@ -327,11 +327,22 @@ def test_any_batching_gives_the_same(data: Any, items: list[Any]) -> None:
 def test_belts_are_those_of_the_law(jurisdiction: str | None, dark_m: float) -> None:
     """A position is dark up to the edge of the place's own belt, and not beyond it."""
     assert BUFFERS_M.get(jurisdiction or "", DEFAULT_BUFFER_M) == pytest.approx(dark_m, abs=0.1)
-    catalogue = Catalogue.build([fence("clinic", 50, kind=GeofenceKind.SENSITIVE, jurisdiction=jurisdiction)], 1)
+    clinic = fence("clinic", 50, kind=GeofenceKind.SENSITIVE)
+    catalogues = [
+        Catalogue.build([msgspec.structs.replace(clinic, jurisdiction=jurisdiction)], 1),
+        Catalogue.build([clinic], 1, jurisdiction),  # what the settings say of places that name none
+    ]
     for beyond_m, dark in ((-3, True), (3, False)):
         north_m = 50 + dark_m + 10 + beyond_m
         observation = fix(0, north_m * 111_300 / 111_290, 10)
-        assert bool(touching_sensitive(catalogue, [whereabouts(catalogue, observation)])) is dark
+        for catalogue in catalogues:
+            assert bool(touching_sensitive(catalogue, [whereabouts(catalogue, observation)])) is dark
+
+
+def test_a_place_that_names_its_law_keeps_it() -> None:
+    """The jurisdiction of the settings is only for places that name none."""
+    named = fence("clinic", 50, kind=GeofenceKind.SENSITIVE, jurisdiction="US-NV")
+    assert Catalogue.build([named], 1, "US-WA").buffer_m.tolist() == [BUFFERS_M["US-NV"]]
 
 
 DARK = Catalogue.build(

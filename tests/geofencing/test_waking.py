@@ -10,6 +10,7 @@ import pytest
 import shapely
 
 from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.evidence import Evidence, Statement
 from geoservice.geofencing.geofence import Geofence
 from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.track import TRUST, DeviceTrack, PresenceState, read_track, write_track
@@ -108,6 +109,22 @@ def test_an_assumed_dwell_on_old_evidence_is_late():
         _, track = lived(ARRIVING, catalogue)
         _, (dwell,) = wake(catalogue, track, AT + dwell_s, 0.0)
         assert (dwell.assumed, dwell.late) == (True, late)
+
+
+def test_a_place_that_the_system_watches_keeps_its_dwell():
+    """Whoever has entered by the word of the phone's system is still there: it would have told of an exit."""
+    catalogue = Catalogue.build([fence(dwell_s=3_000)], version=1)
+    said = [("shop", Statement(AT + at_s, Evidence.PROVEN_INSIDE, 0.9, Source.OS)) for at_s in (0, 10)]
+    for heard, late in ((said[:1], False), ([], True)):
+        ((track, _),) = advance(catalogue, [News(DeviceTrack(), ARRIVING, heard)], 0.0)
+        track = read_track(write_track(track))
+        _, (dwell,) = wake(catalogue, track, AT + 3_000, 0.0)
+        assert (dwell.assumed, dwell.late) == (True, late)
+    left = [("shop", Statement(AT + 20, Evidence.OUTSIDE, 0.1, Source.OS))]
+    ((track, _),) = advance(catalogue, [News(DeviceTrack(), ARRIVING, [*said, *left])], 0.0)
+    ((track, _),) = advance(catalogue, [News(track, [fix(60, 0), fix(90, 0), fix(120, 0)])], 0.0)
+    _, (dwell,) = wake(catalogue, track, AT + 3_090, 0.0)
+    assert dwell.late, "what the system said of an earlier stay"
 
 
 def test_who_is_woken_in_time_misses_nothing():

@@ -111,6 +111,38 @@ async def test_a_shorter_time_holds_from_the_next_tick(database_url, fcm, tmp_pa
         assert "geoservice_retention_run_timestamp_seconds 1" in metrics
 
 
+async def test_old_versions_go_and_the_kept_ones_can_be_restored(database_url, fcm, tmp_path):
+    """Of the geofences that version is kept which was in force so many days ago, and all since; never less than one."""
+    async with running(environment(database_url, fcm, tmp_path, GEOSERVICE_KEEP_VERSIONS_DAYS="10"), fcm) as client:
+
+        async def versions() -> list[int]:
+            listed = await client.ok("GET", "/v1/geofences/versions", who=client.ops)
+            return [each["version"] for each in listed["items"]]
+
+        async def radius_m() -> float:
+            (feature,) = (await client.ok("GET", "/v1/geofences", who=client.ops))["features"]
+            return feature["properties"]["radius_m"]
+
+        for day in (0, 4, 8, 12):
+            await client.set_clock(NOON + timedelta(days=day))
+            shape = {"type": "Point", "coordinates": [10.0, 53.55]}
+            properties = {"id": "a", "kind": "approach", "radius_m": 100 + day}
+            feature = {"type": "Feature", "geometry": shape, "properties": properties}
+            await client.ok("PUT", "/v1/geofences/a", feature, who=client.ops)
+        await client.set_clock(NOON + timedelta(days=14, hours=1))
+        await tick(client)
+        assert await versions() == [4, 3, 2], "the second was in force ten days ago"
+        changes = await client.sql("select version from catalogue_changes order by version")
+        assert [row["version"] for row in changes] == [2, 3, 4]
+        assert (await client.call("POST", "/v1/geofences/versions/1/restore", who=client.ops)).status == 404
+        await client.ok("POST", "/v1/geofences/versions/2/restore", who=client.ops)
+        assert await radius_m() == 104
+        await client.set_clock(NOON + timedelta(days=400))
+        await tick(client)
+        assert await versions() == [5], "the one in force"
+        assert await radius_m() == 104
+
+
 async def test_much_goes_in_slices(shop, monkeypatch):
     """A large backlog is deleted a slice at a time, and a tick that has worked enough leaves the rest to the next."""
     await shop.opt_in("ada")

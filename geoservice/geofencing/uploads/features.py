@@ -208,7 +208,7 @@ class _FeatureReader:
     def _jurisdiction(self, properties: dict[str, Any]) -> str | None:
         jurisdiction = properties.get("jurisdiction")
         if jurisdiction is not None and (not isinstance(jurisdiction, str) or jurisdiction not in BUFFERS_M):
-            message = f"A jurisdiction is one of {', '.join(BUFFERS_M)}; without one the widest buffer holds."
+            message = f"A jurisdiction is one of {', '.join(BUFFERS_M)}; without one that of the settings holds."
             self._refuse("properties.jurisdiction", "jurisdiction_unknown", message)
             return None
         return jurisdiction

@@ -92,6 +92,11 @@ left join geofences g on g.geofence_id = c.geofence_id
 where c.version = :version and c.geofence_id > :after_id
 order by c.geofence_id limit :limit;
 
+-- name: forget_changes
+-- Those of versions that were forgotten themselves: nothing that is kept is restored by way of them.
+delete from catalogue_changes where ctid = any(array(
+    select ctid from catalogue_changes where version < (select min(version) from catalogue_versions) limit :limit));
+
 -- name: state_at
 -- Every geofence that was changed after a version, as it was in it: before the first of those changes.
 select distinct on (geofence_id) geofence_id, before, before_geometry
