@@ -25,6 +25,7 @@ DIST: Final = Path(__file__).parents[1] / "console" / "dist"
 PAGES: Final = ("console", "phone")
 TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
     ".geojson": "application/geo+json",

@@ -6,7 +6,7 @@ import { defineConfig, type Plugin } from "vite";
 
 /** Where `npm run dev` finds a service, for whatever is no file of ours. */
 const SERVICE = process.env.SERVICE_URL ?? "http://127.0.0.1:8080";
-const PACKED = /\.(html|js|css|svg|json|geojson)$/;
+const PACKED = /\.(html|m?js|css|svg|json|geojson)$/;
 const SMALLEST_PACKED_BYTES = 1024;
 
 /** Writes FILE.br and FILE.gz beside each file that shrinks: the service answers with them as they are. */
@@ -38,7 +38,10 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1200, // the map library
-    rolldownOptions: { input: ["console/index.html", "phone/index.html"] },
+    rolldownOptions: {
+      input: ["console/index.html", "phone/index.html"],
+      output: { codeSplitting: { groups: [{ name: "maplibre", test: /node_modules\/(maplibre-gl|@maplibre|@mapbox)\// }] } },
+    },
   },
   server: {
     proxy: {

@@ -1,40 +1,235 @@
-/** Geofences by kind with their stores. */
-import { api, ok } from "../../lib/api";
-import { useLoad } from "../../lib/load";
-import { Failure, PageHead, Skeleton, Table } from "../../lib/ui/parts";
+/** The map of geofences: a panel beside it lists, shows, edits, uploads, and goes back. */
+import { useSignalEffect } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { MapView, type MapLibre } from "../../lib/map/map-view";
+import { go, href } from "../../lib/router";
+import { Icon } from "../../lib/ui/icon";
+import { Empty, Failure, Notice, Skeleton } from "../../lib/ui/parts";
 import type { PageProps } from "../pages";
+import { Back } from "./back";
+import { FenceDetails } from "./details";
+import { FenceForm } from "./form";
+import { addFenceLayers, fenceAt, outline, select, show, showStores } from "./fence-layers";
+import { type Bounds, boundsOf, type Fence } from "./fences";
+import { FenceList } from "./list";
+import "./map.css";
+import { boundsOfFence, createMapState, type MapState } from "./state";
+import { Upload } from "./upload";
+import { Version, Versions } from "./versions";
 
-interface Fence {
-  properties: { id: string; name: string; kind: string; store_id?: string };
+const HAMBURG: Bounds = [9.93, 53.535, 10.05, 53.595];
+
+export default function MapPage({ path, query }: PageProps) {
+  const state = useMemo(createMapState, []);
+  const [file, setFile] = useState<File>();
+  useEffect(() => {
+    void state.load();
+  }, []);
+
+  const take = useCallback((dropped: File) => {
+    setFile(dropped);
+    go(["map", "upload"]);
+  }, []);
+
+  return (
+    <div class="map-page">
+      <div class="map-panel">
+        <Panel state={state} path={path} query={query} file={file} onFile={setFile} />
+      </div>
+      <DropTarget onFile={take}>
+        {state.fences.value || state.error.value !== undefined ? (
+          <FenceMap state={state} selected={path[0] === "fence" ? path[1] : undefined} idle={path.length === 0 || path[0] === "fence"} />
+        ) : (
+          <div class="map-view" />
+        )}
+      </DropTarget>
+    </div>
+  );
 }
 
-export default function MapPage(_: PageProps) {
-  const fences = useLoad(() => ok(api.GET("/v1/geofences")), []);
+interface PanelProps extends PageProps {
+  state: MapState;
+  file: File | undefined;
+  onFile: (file: File | undefined) => void;
+}
+
+function Panel({ state, path, file, onFile }: PanelProps) {
+  const [mode, id, deed] = path;
+  const fences = state.fences.value;
+  if (state.error.value !== undefined && !fences) {
+    return (
+      <>
+        <h1>Map</h1>
+        <Failure error={state.error.value} retry={() => void state.load()} />
+      </>
+    );
+  }
+  if (!fences) {
+    return (
+      <>
+        <h1>Map</h1>
+        <Skeleton lines={9} label="Loading geofences" />
+      </>
+    );
+  }
+  if (mode === "upload") return <Upload state={state} file={file} onFile={onFile} />;
+  if (mode === "versions") return id ? <Version state={state} number={id} key={id} /> : <Versions />;
+  if (mode === "new") return <FenceForm state={state} key="new" />;
+  if (mode === "fence" && id) {
+    const fence = fences.find((each) => each.id === id);
+    if (!fence) return <Gone id={id} />;
+    return deed === "edit" ? <FenceForm state={state} fence={fence} key={id} /> : <FenceDetails state={state} fence={fence} key={id} />;
+  }
+  return <Overview state={state} fences={fences} />;
+}
+
+function Overview({ state, fences }: { state: MapState; fences: readonly Fence[] }) {
+  const news = state.news.value;
+  useEffect(
+    () => () => {
+      state.news.value = "";
+    },
+    [],
+  );
   return (
-    <div class="page">
-      <PageHead title="Map">Geofences and their stores.</PageHead>
-      {fences.error !== undefined && <Failure error={fences.error} retry={fences.reload} />}
-      {fences.loading && !fences.data && <Skeleton lines={6} />}
-      {fences.data && (
-        <Table caption="Geofences">
-          <thead>
-            <tr>
-              <th>Name</th>
-              <th>Kind</th>
-              <th>Store</th>
-            </tr>
-          </thead>
-          <tbody>
-            {(fences.data.features as unknown as Fence[]).map(({ properties }) => (
-              <tr key={properties.id}>
-                <td>{properties.name}</td>
-                <td>{properties.kind}</td>
-                <td>{properties.store_id}</td>
-              </tr>
-            ))}
-          </tbody>
-        </Table>
+    <>
+      <header class="panel-head">
+        <h1>Map</h1>
+        <a class="button button-quiet" href={href(["map", "versions"])}>
+          <Icon name="history" /> Versions
+        </a>
+      </header>
+      <div class="panel-actions">
+        <a class="button button-accent" href={href(["map", "upload"])}>
+          <Icon name="upload" /> Upload
+        </a>
+        <a class="button" href={href(["map", "new"])}>
+          <Icon name="plus" /> Draw
+        </a>
+      </div>
+      {news && <Notice tone="good">{news}</Notice>}
+      {fences.length === 0 ? (
+        <Empty title="No geofences yet">
+          Drop a GeoJSON or CSV file onto the map, or draw the first one: the streets around a store make a good beginning.
+        </Empty>
+      ) : (
+        <FenceList state={state} />
+      )}
+    </>
+  );
+}
+
+function Gone({ id }: { id: string }) {
+  return (
+    <>
+      <Back />
+      <h1>Not there</h1>
+      <p>
+        There is no geofence <code>{id}</code>; it may have been removed.
+      </p>
+    </>
+  );
+}
+
+// The map -------------------------------------------------------------------------------------------------------------
+
+interface FenceMapProps {
+  state: MapState;
+  selected: string | undefined;
+  /** Whether a click on a fence opens it; not while something else is being done on the map. */
+  idle: boolean;
+}
+
+function FenceMap({ state, selected, idle }: FenceMapProps) {
+  const bounds = useMemo(() => wholeBounds(state), []);
+  const clicks = useMemo(() => ({ idle }), []);
+  clicks.idle = idle;
+
+  const onMap = useCallback((map: MapLibre, isDark: boolean) => {
+    addFenceLayers(map, isDark);
+    map.on("click", (event) => {
+      const id = clicks.idle ? fenceAt(map, event.point) : undefined;
+      if (id !== undefined) go(["map", "fence", id]);
+    });
+    map.on("mousemove", (event) => {
+      const over = clicks.idle && fenceAt(map, event.point) !== undefined;
+      if (clicks.idle) map.getCanvas().style.cursor = over ? "pointer" : "";
+    });
+    state.map.value = map;
+    return () => {
+      state.map.value = undefined;
+    };
+  }, []);
+
+  useSignalEffect(() => {
+    const map = state.map.value;
+    const hidden = state.hidden.value;
+    const found = state.found.value;
+    if (map) show(map, "fences", hidden === undefined ? found : found.filter(({ id }) => id !== hidden));
+  });
+  useSignalEffect(() => {
+    const map = state.map.value;
+    if (map) showStores(map, state.stores.value);
+  });
+  useSignalEffect(() => {
+    const map = state.map.value;
+    if (!map) return;
+    const overlay = state.overlay.value;
+    show(map, "overlay", overlay?.features ?? []);
+    show(map, "before", overlay?.before ?? []);
+    show(map, "marks", overlay?.marks ?? []);
+  });
+
+  const map = state.map.value;
+  useEffect(() => {
+    if (!map) return;
+    select(map, selected);
+    const fence = state.fences.peek()?.find((each) => each.id === selected);
+    if (fence) state.flyTo(boundsOfFence(fence));
+  }, [map, selected]);
+
+  return (
+    <MapView
+      label="Map of geofences. The list beside it has the same geofences in words."
+      bounds={bounds}
+      onMap={onMap}
+    />
+  );
+}
+
+function wholeBounds(state: MapState): Bounds {
+  const stores = state.stores.value.map(({ lon, lat }) => ({ type: "Point" as const, coordinates: [lon, lat] }));
+  return boundsOf([...stores, ...(state.fences.value ?? []).map(outline)]) ?? HAMBURG;
+}
+
+/** Takes a file that is dropped anywhere on the map. */
+function DropTarget({ onFile, children }: { onFile: (file: File) => void; children: ComponentChildren }) {
+  const [over, setOver] = useState(false);
+  return (
+    <div
+      class="map-stage"
+      onDragOver={(event) => {
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={(event) => {
+        if (!event.currentTarget.contains(event.relatedTarget as Node | null)) setOver(false);
+      }}
+      onDrop={(event) => {
+        event.preventDefault();
+        setOver(false);
+        const file = event.dataTransfer?.files[0];
+        if (file) onFile(file);
+      }}
+    >
+      {children}
+      {over && (
+        <div class="map-drop">
+          <Icon name="upload" /> Drop the file to check it. Nothing is published yet.
+        </div>
       )}
     </div>
   );
 }
+
