@@ -73,7 +73,7 @@ export function SignIn() {
           Sign in
         </Button>
         <p class="quiet">
-          No key? Whoever runs the service makes one: <code>geoservice keys create --role ops NAME</code>
+          No key? Whoever runs the service makes one: <code>geoservice keys create --role ops --name NAME</code>
         </p>
       </form>
     </main>
