@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from geoservice import __version__
-from geoservice.commands import access, database, geofences, messages, running, simulation
+from geoservice.commands import access, customers, database, geofences, messages, running, simulation
 from geoservice.commands.command_line import FAILED, USAGE, err, print_problem
 from geoservice.errors import GeoserviceError, RequestError, SettingsError
 
@@ -39,6 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for kind in (running, database, geofences, access, messages, simulation):
+    for kind in (running, database, geofences, access, customers, messages, simulation):
         kind.add_to(commands)
     return parser

@@ -14,7 +14,7 @@ from geoservice.api.answers import messages as answers
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import Invalid
 from geoservice.vocabulary import Id, Instant, MessageEvent, Role
-from geoservice.workflows import messages, operating, stopping
+from geoservice.workflows import messages, stopping
 
 _log = structlog.get_logger(__name__)
 _stop_body = msgspec.json.Decoder(schemas.StopBody)
@@ -115,9 +115,6 @@ async def post_stop(call: Call) -> web.Response:
         reason=body.reason,
         at=services.clock.now(),
     )
-    await operating.audit(
-        services.database, call.actor, "stop sending", services.clock.now(), subject=stopped.scope, reason=body.reason
-    )
     _log.warning("sending_stopped", scope=stopped.scope, actor=call.actor.name, in_flight=stopped.in_flight)
     return answer(msgspec.structs.asdict(stopped))
 
@@ -133,7 +130,6 @@ async def delete_stop(call: Call) -> web.Response:
     services = call.services
     scope = stopping.scope_of(query.campaign_id, query.channel)
     await stopping.release(services.database, scope)
-    await operating.audit(services.database, call.actor, "release stop", services.clock.now(), subject=scope)
     _log.warning("sending_released", scope=scope, actor=call.actor.name)
     return web.Response(status=204)
 

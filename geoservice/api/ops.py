@@ -16,7 +16,7 @@ from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.errors import Forbidden, NotFound
 from geoservice.vocabulary import Role
-from geoservice.workflows import customers, operating, publishing
+from geoservice.workflows import customers, operating, publishing, standing
 from geoservice.workflows.directory import load_stores
 
 OPS: Final = frozenset({Role.OPS})
@@ -83,8 +83,8 @@ async def post_customer_events(call: Call) -> web.Response:
 async def get_transitions(call: Call) -> web.Response:
     """List transitions; of one customer only with a reason."""
     query = call.query(schemas.TransitionsQuery)
-    await _permit(call, "read transitions", query.customer_id, names_one=query.device_id is not None)
-    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
+    hers = await _permit(call, "read transitions", query.customer_id, names_one=query.device_id is not None)
+    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1, "customer_id": hers}
     rows = await operating.transitions(call.services.database, **filters)
     hidden = _hidden(call, query.customer_id)
     return answer(schemas.page(rows, query.limit, lambda row: _write_transition(row, hidden)))
@@ -98,8 +98,8 @@ def _write_transition(row: Any, hidden: frozenset[str]) -> dict[str, Any]:
 async def get_decisions(call: Call) -> web.Response:
     """List decisions; of one customer only with a reason."""
     query = call.query(schemas.DecisionsQuery)
-    await _permit(call, "read decisions", query.customer_id)
-    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1}
+    hers = await _permit(call, "read decisions", query.customer_id)
+    filters = msgspec.structs.asdict(query) | {"limit": query.limit + 1, "customer_id": hers}
     find = operating.newest_decisions if filters.pop("order") == "newest" else operating.decisions
     rows = await find(call.services.database, **filters)
     hidden = _hidden(call, query.customer_id)
@@ -133,11 +133,14 @@ def _names(call: Call, row: Any) -> dict[str, str]:
     return ({"geofence_name": fence.name} if fence else {}) | ({"store_name": store.name} if store else {})
 
 
-async def _permit(call: Call, action: str, customer_id: str | None, *, names_one: bool = False) -> None:
+async def _permit(call: Call, action: str, customer_id: str | None, *, names_one: bool = False) -> str | None:
+    """Put a look at one customer on record, and give the id that her records are under, whichever was asked for."""
     if customer_id is not None:
         await call.looks_at(action, customer_id)
-    elif names_one:
+        return await standing.own_id(call.services.database, customer_id)
+    if names_one:
         raise Forbidden("A device is somebody's: name its customer_id too.", code="customer_id_missing")
+    return None
 
 
 def _hidden(call: Call, customer_id: str | None) -> frozenset[str]:

@@ -45,6 +45,11 @@ _alias_body = msgspec.json.Decoder(AliasBody)
 
 async def get_export(call: Call) -> web.StreamResponse:
     """Give everything on record of her: one JSON document with an index. The last field says that it is complete."""
+    return await send_export(call, call.customer_id)
+
+
+async def send_export(call: Call, customer_id: str) -> web.StreamResponse:
+    """Send everything on record of one customer as it is read; raises Overloaded when others are being sent theirs."""
     if _exports.locked():
         raise Overloaded("Others are taking their data along just now; try again shortly.", retry_after_s=10)
     services = call.services
@@ -57,7 +62,7 @@ async def get_export(call: Call) -> web.StreamResponse:
         }
     )
     async with _exports:
-        pieces = export.export(services.database, services.settings, call.customer_id, services.clock.now())
+        pieces = export.export(services.database, services.settings, customer_id, services.clock.now())
         try:
             async for piece in pieces:
                 if not response.prepared:  # what fails before the first piece is a problem document still
@@ -83,15 +88,16 @@ async def delete_me(call: Call) -> web.Response:
     services = call.services
     done = await erasure.erase(services.database, services.journal, call.customer_id, services.clock.now())
     where = {"Location": f"/v1/me/erasures/{done.erasure_id}"}
-    return answer(_write_erasure(call, done), status=200 if done.finished_at else 202, headers=where)
+    return answer(write_erasure(call, done), status=200 if done.finished_at else 202, headers=where)
 
 
 async def get_erasure(call: Call) -> web.Response:
     """Tell how far an erasure is; only to whom it was about."""
-    return answer(_write_erasure(call, await erasure.receipt(call.services.database, call.customer_id, call.id())))
+    return answer(write_erasure(call, await erasure.receipt(call.services.database, call.customer_id, call.id())))
 
 
-def _write_erasure(call: Call, done: erasure.Erasure) -> dict[str, Any]:
+def write_erasure(call: Call, done: erasure.Erasure) -> dict[str, Any]:
+    """Write a receipt, with what must be kept and for how long."""
     settings = call.services.settings
     return {
         "id": done.erasure_id,

@@ -188,8 +188,8 @@ class Call:
         except msgspec.ValidationError as error:
             raise refuse_invalid(error) from None
 
-    async def looks_at(self, action: str, customer_id: str | None, subject: str | None = None) -> None:
-        """Put on record that one customer's data are read; needs a role for it, and a reason."""
+    def reason(self) -> str | None:
+        """Tell why one customer's records are touched; raises Forbidden without a role for it, or without a reason."""
         reason = _header_text(self.request.headers.get("Access-Reason", "")).strip() or None
         if self.actor.key_id is not None:
             if self.actor.roles.isdisjoint({Role.SUPPORT, Role.OFFICER}):
@@ -198,6 +198,11 @@ class Call:
                 raise Forbidden(
                     "Say why in the header Access-Reason; it is put on record.", code="access_reason_missing"
                 )
+        return reason
+
+    async def looks_at(self, action: str, customer_id: str | None, subject: str | None = None) -> None:
+        """Put on record that one customer's data are read; needs a role for it, and a reason."""
+        reason = self.reason()
         await audit(
             self.services.database,
             self.actor,

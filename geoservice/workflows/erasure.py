@@ -1,10 +1,11 @@
 """Erasing a customer: at once what could act, then everything else, a slice at a time, however much it is.
 
 1. One transaction ends her: consents become evidence without her name, phones, positions and push tokens go, waiting
-   messages are cancelled, and her id is remembered as a keyed hash so that nobody stores anything about her again.
+   messages are cancelled, the audit log loses her names, and her ids are remembered as keyed hashes so that nobody
+   stores anything about her again.
 2. The rows of every table that has a `customer_id` are deleted in slices; the tables are looked up, not listed, so that
    a new one cannot be forgotten. This goes on after the answer if it takes long, and after a crash.
-3. One transaction deletes what came in between and her own row, and takes her name out of the audit log.
+3. One transaction deletes what came in between and her own row.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from geoservice.storage.journal import Erased, Journal
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import MessageState
 from geoservice.workflows.customers import DevicesChanged, run_locked
+from geoservice.workflows.operating import Actor, put_on_record
 
 SLICE: Final = 10_000
 PATIENCE_S: Final = 2.0
@@ -42,10 +44,21 @@ class Erasure:
     in_flight: list[str]
 
 
-async def erase(database: Database, journal: Journal, customer_id: str, at: datetime) -> Erasure:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who has somebody else erased, and why: it goes on record with the erasure."""
+
+    actor: Actor
+    reason: str | None
+
+
+async def erase(
+    database: Database, journal: Journal, customer_id: str, at: datetime, *, order: Order | None = None
+) -> Erasure:
     """Erase a customer. When this returns, nothing more is sent to her or stored about her."""
     erasure_id = str(uuid4())
-    in_flight = await run_locked(database, lambda connection: _begin(connection, customer_id, erasure_id, at))
+
+    in_flight = await run_locked(database, lambda connection: _begin(connection, customer_id, erasure_id, at, order))
     await journal.add(Erased(at, journal.pseudonym(customer_id)))
     done = await _work_off(database, erasure_id, customer_id, at, give_up_at=time.monotonic() + PATIENCE_S)
     return Erasure(erasure_id, at, at if done else None, in_flight)
@@ -76,9 +89,23 @@ async def finish_erasures(database: Database, clock: Clock) -> None:
         await _work_off(database, row["erasure_id"], row["of_customer"], clock.now(), give_up_at=give_up_at)
 
 
-async def _begin(connection: Connection, customer_id: str, erasure_id: str, at: datetime) -> list[str]:
+async def _begin(
+    connection: Connection, customer_id: str, erasure_id: str, at: datetime, order: Order | None = None
+) -> list[str]:
     await _lock(connection, customer_id)
     await _sql.suppress.run(connection, customer_id=customer_id, at=at)
+    if order is not None:
+        await put_on_record(
+            connection,
+            order.actor,
+            "erased customer",
+            at,
+            customer_id=customer_id,
+            subject=erasure_id,
+            reason=order.reason,
+        )
+    for row in await _sql.ids_of.fetch(connection, customer_id=customer_id):
+        await _sql.erase_name.run(connection, customer_id=customer_id, id=row["id"])
     await _sql.keep_evidence.run(connection, customer_id=customer_id, at=at)
     messages = await _sql.end_messages.fetch(connection, customer_id=customer_id, at=at)
     await _customers.drop_undecided.run(connection, customer_id=customer_id, at=at)
@@ -117,6 +144,6 @@ async def _finish(connection: Connection, erasure_id: str, customer_id: str, roo
     for room in rooms:
         while await _sql.erase_slice.value(connection, room=room, customer_id=customer_id, limit=SLICE):
             pass
-    await _sql.erase_name.run(connection, customer_id=customer_id)
+    await _sql.erase_name.run(connection, customer_id=customer_id, id=customer_id)
     await _sql.erase_customer.run(connection, customer_id=customer_id)
     await _sql.finish_erasure.run(connection, erasure_id=erasure_id, at=at)

@@ -111,9 +111,12 @@ async def put_on_record(
 
 
 async def audit_entries(database: Database, **filters: Any) -> list[asyncpg.Record]:
-    """List who did or read what, in the order in which it was put on record."""
+    """List who did or read what, in the order in which it was put on record; a customer by any of her ids."""
     async with database.connection() as connection:
-        return await _sql.audit_entries.fetch(connection, **filters)
+        names = []
+        if (customer_id := filters["customer_id"]) is not None:
+            names = [row["name"] for row in await _sql.names_on_record.fetch(connection, customer_id=customer_id)]
+        return await _sql.audit_entries.fetch(connection, **filters, names=names)
 
 
 async def transitions(database: Database, **filters: Any) -> list[asyncpg.Record]:

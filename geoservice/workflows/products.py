@@ -120,7 +120,7 @@ async def products(database: Database, *, after: str, limit: int) -> list[asyncp
 
 async def delete_product(database: Database, product_id: str) -> None:
     """Forget a product; raises NotFound."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         if not await _sql.delete_product.run(connection, product_id=product_id):
             raise NotFound("There is no such product.")
 
@@ -152,6 +152,8 @@ async def save_stock(database: Database, store_id: str, body: StockBody, *, repl
             quantities=[item.quantity for item in body.items],
             as_of=as_of,
         )
+        if stored:
+            await _sql.note_stock_report.run(connection, store_id=store_id, counts=stored)
         await _sql.set_feed.run(connection, feed=Feed.STOCK.value, store_id=store_id, heard_at=as_of)
         return stored
 
@@ -198,13 +200,13 @@ async def note_sales(database: Database, store_ids: Collection[str | None], at: 
 
 async def set_feed(database: Database, feed: Feed, store_id: str | None, as_of: datetime) -> None:
     """Connect a feed, or note that it is alive although it has nothing to tell."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         await _sql.set_feed.run(connection, feed=feed.value, store_id=store_id or WEB_SHOP, heard_at=as_of)
 
 
 async def forget_feed(database: Database, feed: Feed, store_id: str | None) -> None:
     """Stop relying on a feed, for example of a store that closed; raises NotFound."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         if not await _sql.forget_feed.run(connection, feed=feed.value, store_id=store_id or WEB_SHOP):
             raise NotFound("This feed was never heard of.")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from geoservice.errors import Conflict
+from geoservice.errors import Conflict, NotFound
+from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 
 _sql = Queries("privacy")
@@ -38,6 +39,21 @@ async def standing(connection: Connection, customer_id: str) -> Standing:
     alias_of, erased_at = row["alias_of"], row["erased_at"]
     away = erased_at is not None and row["returned_at"] is None
     return Standing(alias_of or customer_id, customer_id if alias_of else None, erased_at, away)
+
+
+async def own_id(database: Database, customer_id: str) -> str:
+    """Give the id that a person's records are under, by any of her ids; an unknown one is as it is."""
+    async with database.connection() as connection:
+        return (await standing(connection, customer_id)).customer_id
+
+
+async def known(database: Database, customer_id: str) -> Standing:
+    """Look up somebody who must be there, by any of her ids. Raises NotFound."""
+    async with database.connection() as connection:
+        hers = await standing(connection, customer_id)
+        if not await _sql.is_customer.value(connection, customer_id=hers.customer_id):
+            raise NotFound("Nobody is known by this id.")
+    return hers
 
 
 def refuse_alias(known: Standing) -> None:

@@ -31,6 +31,7 @@ def path_of(route: Route) -> str:
         .replace("{purpose}", "location")
         .replace("{alias}", "other")
         .replace("{feed}", "till")
+        .replace("{erasure_id}", "receipt")
     )
 
 

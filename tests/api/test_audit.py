@@ -27,7 +27,7 @@ async def test_changes_are_on_record(service):
     await service.ok("PUT", "/v1/stores/harbour", STORE, who=ops)
     await service.pass_time(minutes=5)
     await service.ok("PUT", "/v1/stores/harbour", STORE | {"name": "New name"}, who=ops)
-    (made, renamed) = await entries(service, subject="harbour")
+    made, renamed = await entries(service, subject="harbour")
     assert (made["action"], renamed["action"]) == ("created store", "changed store")
     assert {made["actor"], renamed["actor"]} == {"ops of a test"}
     assert made["key_id"] == renamed["key_id"]
@@ -39,6 +39,9 @@ async def test_changes_are_on_record(service):
     await service.ok("POST", "/v1/campaigns/shoes/pause", who=ops)
     changed = (await entries(service, subject="shoes"))[-1]
     assert (changed["before"]["state"], changed["after"]["state"]) == ("live", "paused")
+    await service.ok("POST", "/v1/campaigns/shoes/resume", who=ops)
+    changed = (await entries(service, subject="shoes"))[-1]
+    assert (changed["before"]["state"], changed["after"]["state"]) == ("paused", "live")
 
     await service.ok(
         "POST", "/v1/geofences/import", {"type": "FeatureCollection", "features": [ring("harbour", 53.55, 10)]}, who=ops
@@ -48,6 +51,69 @@ async def test_changes_are_on_record(service):
 
     await service.ok("PUT", "/v1/notices/1", {"texts": {"en": "Words."}}, who=ops)
     assert [e["action"] for e in await entries(service, subject="1") if "notice" in e["action"]] == ["created notice"]
+
+
+async def test_the_retailers_rules_are_on_record(service):
+    """Each version of the retailer's rules: who published it, and the one that it replaced."""
+    ops = await service.key("ops")
+    await service.ok("PUT", "/v1/policy", {"daily_cap": 3}, who=ops)
+    await service.ok("PUT", "/v1/policy", {"daily_cap": 1}, who=ops)
+    first, second = await entries(service, action="changed%20policy")
+    assert "before" not in first
+    assert (second["actor"], second["subject"]) == ("ops of a test", "2")
+    assert (second["before"]["daily_cap"], second["after"]["daily_cap"]) == (3, 1)
+
+
+async def test_brakes_are_on_record(service):
+    """A stop and its release, a store that is muted and heard again: who, when, why."""
+    ops = await service.key("ops")
+    await service.ok("PUT", "/v1/stores/harbour", STORE, who=ops)
+    await service.ok("POST", "/v1/stop", {"reason": "wrong price"}, who=ops)
+    await service.ok("DELETE", "/v1/stop", who=ops)
+    stopped, released = await entries(service, subject="all")
+    assert (stopped["action"], stopped["actor"], stopped["after"]["reason"]) == (
+        "created stop", "ops of a test", "wrong price",
+    )  # fmt: skip
+    assert (released["action"], released["actor"]) == ("removed stop", "ops of a test")
+    await service.ok("POST", "/v1/stores/harbour/mute", who=ops)
+    await service.ok("POST", "/v1/stores/harbour/unmute", who=ops)
+    _, muted, heard = await entries(service, subject="harbour")
+    assert (muted["before"]["muted_until"], muted["after"]["muted_until"] is not None) == (None, True)
+    assert (heard["before"]["muted_until"], heard["after"]["muted_until"]) == (muted["after"]["muted_until"], None)
+
+
+async def test_products_are_on_record(service):
+    """Of an upload of products each one that it changed, from what to what; of one that is sent again, nothing."""
+    server = await service.key("server")
+    shoes = [{"id": f"p{n}", "name": f"Shoe {n}", "category": "running-shoes"} for n in range(3)]
+    await service.ok("PUT", "/v1/products", {"products": shoes}, who=server)
+    shoes[1] |= {"substitutes": ["p2"]}
+    await service.ok("PUT", "/v1/products", {"products": shoes}, who=server)
+    await service.ok("DELETE", "/v1/products/p0", who=server)
+    assert [e["subject"] for e in await entries(service, action="created%20product")] == ["p0", "p1", "p2"]
+    (changed,) = await entries(service, action="changed%20product")
+    assert (changed["actor"], changed["subject"]) == ("server of a test", "p1")
+    assert (changed["before"]["substitutes"], changed["after"]["substitutes"]) == ([], ["p2"])
+    (removed,) = await entries(service, action="removed%20product")
+    assert (removed["actor"], removed["before"]["name"]) == ("server of a test", "Shoe 0")
+
+
+async def test_who_reports_stock_is_on_record(service):
+    """Who reports a store's stock is on record once a day, not with every count; feeds when they come and go."""
+    server = await service.key("server")
+    await service.ok("PUT", "/v1/stores/harbour", STORE, who=service.ops)
+    for day in (0, 0, 1):
+        await service.pass_time(days=day, minutes=5)
+        body = {"items": [{"product_id": "p1", "quantity": 3}]}
+        await service.ok("PUT", "/v1/stores/harbour/stock", body, who=server)
+    reports = await entries(service, action="reported%20stock")
+    assert [(e["actor"], e["subject"], e["after"]) for e in reports] == [
+        ("server of a test", "harbour", {"counts": 1})
+    ] * 2
+    await service.ok("DELETE", "/v1/feeds/stock?store_id=harbour", who=server)
+    assert [(e["action"], e["actor"]) for e in await entries(service, subject="stock")] == [
+        ("created feed", "server of a test"), ("removed feed", "server of a test"),
+    ]  # fmt: skip
 
 
 async def test_what_changes_nothing_is_no_entry(service):
@@ -119,6 +185,8 @@ async def test_the_record_cannot_be_unsaid(service):
         "update audit_log set actor = 'nobody'",
         "delete from audit_log",
         "update audit_log set after = null",
+        "update audit_log set customer_id = 'erased:x', before = null, after = null",
+        "truncate audit_log",
     ):
         with pytest.raises(asyncpg.RaiseError, match="append-only"):
             await service.sql(statement)

@@ -32,7 +32,7 @@ def named(routes: list[Route]) -> Any:
 
 def path_of(route: Route, id_: str = "thing") -> str:
     path = route.path.replace("{id}", id_).replace("{purpose}", "location")
-    return path.replace("{alias}", "other").replace("{feed}", "till")
+    return path.replace("{alias}", "other").replace("{feed}", "till").replace("{erasure_id}", "receipt")
 
 
 async def send(client: Client, route: Route, who: dict[str, str], id_: str = "thing") -> Any:
@@ -126,8 +126,9 @@ async def keys_of(client: Client) -> dict[str, dict[str, str]]:
 @named(OPERATORS)
 async def test_a_key_opens_what_its_role_may(shared, route):
     """A key of the wrong role is told which role is needed; one of the right role gets further."""
+    reason = {"Access-Reason": "a test"} if route.asks_reason else {}
     for role, who in (await keys_of(shared)).items():
-        answer = await send(shared, route, who)
+        answer = await send(shared, route, who | reason)
         if Role(role) in route.roles:
             assert answer.status not in {401, 403, 500}, answer.body
         else:

@@ -66,13 +66,24 @@ update api_keys set last_used_at = :at
 where key_id = :key_id and (last_used_at is null or last_used_at < :at::timestamptz - interval '1 minute');
 
 -- name: audit
+-- About a person: under her own id, whichever was asked for; about somebody who had herself erased, without a name.
 insert into audit_log (at, actor, key_id, action, customer_id, subject, reason)
-values (:at, :actor, :key_id, :action, :customer_id, :subject, :reason);
+select :at, :actor, :key_id, :action, coalesce(h.alias_of, h.nobody, :customer_id), :subject,
+       case when h.nobody is null then :reason else replace(:reason, :customer_id, '[erased]') end
+from (select (select a.customer_id from aliases a where a.alias = :customer_id) as alias_of,
+             (select 'erased:' || encode(s.customer_hash, 'hex') from suppressions s
+              where s.customer_hash = pseudonym(:customer_id) and s.returned_at is null) as nobody) h;
+
+-- name: names_on_record
+-- What entries about a person are under: all of her ids, and what an erasure would leave or has left of her own.
+select unnest(array[p.own, 'erased:' || encode(pseudonym(p.own), 'hex')]
+              || array(select a.alias from aliases a where a.customer_id = p.own)) as name
+from (select coalesce((select a.customer_id from aliases a where a.alias = :customer_id), :customer_id) as own) p;
 
 -- name: audit_entries
 select audit_id as seq, at, actor, key_id, action, customer_id, subject, reason, before, after
 from audit_log
-where (:customer_id::text is null or customer_id = :customer_id)
+where (:customer_id::text is null or customer_id = any(:names::text[]))
   and (:actor::text is null or actor = :actor)
   and (:action::text is null or action = :action)
   and (:subject::text is null or subject = :subject)

@@ -26,6 +26,9 @@ select (select a.customer_id from aliases a where a.alias = :customer_id) as ali
 from (select pseudonym(:customer_id) as customer_hash) p
 left join suppressions s using (customer_hash);
 
+-- name: is_customer
+select exists (select from customers where customer_id = :customer_id);
+
 -- name: come_back
 -- She is back; not while she is being erased.
 update suppressions s set returned_at = :at
@@ -89,12 +92,18 @@ select room::text from customer_tables();
 -- name: erase_slice
 select erase_slice(:room::text::regclass, :customer_id, :limit);
 
+-- name: ids_of
+select :customer_id::text as id union select alias from aliases where customer_id = :customer_id;
+
 -- name: erase_name
--- The record of who looked stays; whom it was about does not.
+-- The record of who looked stays, by whichever of her ids; whom it was about does not.
+with nobody as (select 'erased:' || encode(pseudonym(:customer_id), 'hex') as name)
 update audit_log
-set subject = null, reason = replace(reason, customer_id, '[erased]'),
-    customer_id = 'erased:' || encode(pseudonym(customer_id), 'hex')
-where customer_id = :customer_id;
+set subject = case when customer_id = nobody.name then subject end, reason = replace(reason, :id, '[erased]'),
+    customer_id = nobody.name
+from nobody
+where customer_id in (:customer_id, :id, nobody.name)
+  and (customer_id <> nobody.name or position(:id in reason) > 0);
 
 -- name: erase_customer
 delete from customers where customer_id = :customer_id;

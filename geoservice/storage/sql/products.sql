@@ -43,6 +43,16 @@ on conflict (store_id, product_id, variant) do update
 set quantity = excluded.quantity, as_of = excluded.as_of
 where stock.as_of <= excluded.as_of;
 
+-- name: note_stock_report
+-- Stock is counted by machines, all day: on record is who reports for a store, once a day, not every count.
+insert into audit_log (at, actor, key_id, action, subject, after)
+select a.at, a.actor, a.key_id, 'reported stock', :store_id, jsonb_build_object('counts', :counts::bigint)
+from acting() a
+where not exists (
+    select from audit_log l
+    where l.action = 'reported stock' and l.subject = :store_id and l.actor = a.actor
+      and l.at >= date_trunc('day', a.at, 'UTC'));
+
 -- name: stock
 select product_id, variant, quantity, as_of from stock
 where store_id = :store_id and (product_id, variant) > (:after_product, :after_variant)
