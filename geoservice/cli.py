@@ -12,10 +12,12 @@ from geoservice import __version__
 from geoservice.commands import access, customers, database, geofences, messages, running, simulation
 from geoservice.commands.command_line import FAILED, USAGE, err, print_problem
 from geoservice.errors import GeoserviceError, RequestError, SettingsError
+from geoservice.telemetry.logs import trace_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit codes: 0 done, 1 it says what is wrong, 2 the command line or settings are."""
+    sys.excepthook = lambda *error: err.print(trace_of(error), markup=False, highlight=False)
     parsed = _parser().parse_args(arguments)
     try:
         sys.exit(parsed.run(parsed) or 0)

@@ -30,6 +30,7 @@ JWT_SECRET_MIN_BYTES: Final = 32
 OPS_KEY_MIN_CHARS: Final = 24
 
 LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 ClockKind = Literal["system", "steerable"]
 
 
@@ -52,6 +53,7 @@ class Settings:
     fcm_endpoint_url: str
     fcm_rate_per_s: int
     log_format: LogFormat
+    log_level: LogLevel
     otlp_endpoint_url: str | None
     default_daily_cap: int
     default_quiet_hours: tuple[time, time] | None
@@ -327,6 +329,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "GEOSERVICE_LOG_FORMAT", "log_format", "console or json", _one_of("console", "json"), "console",
         "How log lines look: for people or for machines.",
+    ),
+    Setting(
+        "GEOSERVICE_LOG_LEVEL", "log_level", "debug, info, warning or error",
+        _one_of("debug", "info", "warning", "error"), "info",
+        "What is worth a log line. Also at `debug` no line says who or where a customer is.",
     ),
     Setting(
         "GEOSERVICE_OTLP_ENDPOINT", "otlp_endpoint_url", "http(s):// URL", _base_url, None,

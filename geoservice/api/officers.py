@@ -10,6 +10,7 @@ from geoservice.api.answers import privacy as answers
 from geoservice.api.privacy import OFFICER, send_export, write_erasure
 from geoservice.api.routing import Call, Route, answer
 from geoservice.workflows import erasure, standing
+from geoservice.workflows.languages import language_of
 
 
 async def get_customer_export(call: Call) -> web.StreamResponse:
@@ -27,7 +28,7 @@ async def delete_customer(call: Call) -> web.Response:
     hers = await standing.known(services.database, call.customer_in_path())
     done = await erasure.erase(services.database, services.journal, hers.customer_id, services.clock.now(), order=order)
     where = {"Location": f"/v1/customers/{hers.customer_id}/erasures/{done.erasure_id}"}
-    return answer(write_erasure(call, done), status=200 if done.finished_at else 202, headers=where)
+    return answer(write_erasure(call, done, language_of(None)), status=200 if done.finished_at else 202, headers=where)
 
 
 async def get_customer_erasure(call: Call) -> web.Response:
@@ -35,7 +36,7 @@ async def get_customer_erasure(call: Call) -> web.Response:
     customer_id, erasure_id = call.customer_in_path(), call.id("erasure_id")
     await call.looks_at("read erasure", customer_id, erasure_id)
     done = await erasure.receipt(call.services.database, customer_id, erasure_id)
-    return answer(write_erasure(call, done))
+    return answer(write_erasure(call, done, language_of(None)))
 
 
 ROUTES: Final = (

@@ -18,6 +18,7 @@ from geoservice.errors import Forbidden, NotFound
 from geoservice.vocabulary import Role
 from geoservice.workflows import customers, operating, publishing, standing
 from geoservice.workflows.directory import load_stores
+from geoservice.workflows.languages import language_of
 
 OPS: Final = frozenset({Role.OPS})
 SERVER: Final = frozenset({Role.SERVER})
@@ -116,13 +117,16 @@ async def get_decision(call: Call) -> web.Response:
 
 
 def write_decision(row: Any, hidden: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Write a decision: the reason in words beside its code; of nobody by name, without the facts that tell who."""
-    body = schemas.as_json(row, without=hidden | {"seq"})
+    """Write a decision, its reason in words; of nobody by name, without the facts that tell who."""
+    body = schemas.as_json(row, without=hidden | {"seq", "locale"})
     if hidden:
         body["checks"] = [{**check, "facts": {}} for check in body["checks"]]
     reason = body.get("reason")
     text = REASONS[Reason(reason)] if reason in set(Reason) else None
-    words = {"sentence": text.ops, "customer_sentence": text.customer} if text else {}
+    words = {}
+    if text and reason:
+        hers = language_of(row["locale"]).sentences.reasons
+        words = {"sentence": text.ops, "customer_sentence": hers.get(Reason(reason), text.customer)}
     return {"id": body.pop("decision_id"), **body, "reason": reason, **words}
 
 

@@ -15,7 +15,7 @@ from geoservice.api.answers.settings import ConsentsAnswer
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import NotFound, Overloaded
 from geoservice.vocabulary import CustomerId, Purpose, Role
-from geoservice.workflows import aliases, erasure, export, notices, operating
+from geoservice.workflows import aliases, erasure, export, languages, notices, operating
 from geoservice.workflows.records import EVIDENCE
 
 SERVER: Final = frozenset({Role.SERVER})
@@ -86,17 +86,20 @@ async def send_export(call: Call, customer_id: str) -> web.StreamResponse:
 async def delete_me(call: Call) -> web.Response:
     """Erase everything about her. From this answer on nothing is sent to her; 202 with a receipt if it takes longer."""
     services = call.services
+    language = await languages.language_of_customer(services.database, call.customer_id)
     done = await erasure.erase(services.database, services.journal, call.customer_id, services.clock.now())
     where = {"Location": f"/v1/me/erasures/{done.erasure_id}"}
-    return answer(write_erasure(call, done), status=200 if done.finished_at else 202, headers=where)
+    return answer(write_erasure(call, done, language), status=200 if done.finished_at else 202, headers=where)
 
 
 async def get_erasure(call: Call) -> web.Response:
     """Tell how far an erasure is; only to whom it was about."""
-    return answer(write_erasure(call, await erasure.receipt(call.services.database, call.customer_id, call.id())))
+    services = call.services
+    language = await languages.language_of_customer(services.database, call.customer_id)
+    return answer(write_erasure(call, await erasure.receipt(services.database, call.customer_id, call.id()), language))
 
 
-def write_erasure(call: Call, done: erasure.Erasure) -> dict[str, Any]:
+def write_erasure(call: Call, done: erasure.Erasure, language: languages.Language) -> dict[str, Any]:
     """Write a receipt, with what must be kept and for how long."""
     settings = call.services.settings
     return {
@@ -105,11 +108,7 @@ def write_erasure(call: Call, done: erasure.Erasure) -> dict[str, Any]:
         "requested_at": done.requested_at,
         "finished_at": done.finished_at,
         "in_flight": done.in_flight,
-        "kept": [
-            {"name": kept.table, "why": kept.why, "kept": export.how_long(kept, settings)}
-            for kept in EVIDENCE
-            if kept.table != "notices"
-        ],
+        "kept": [export.what_is_kept(kept, settings, language) for kept in EVIDENCE if kept.table != "notices"],
     }
 
 

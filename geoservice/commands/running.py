@@ -15,7 +15,7 @@ import uvloop
 from geoservice import __version__
 from geoservice.commands.command_line import FAILED, a_few, command, out, settings_in_force
 from geoservice.config import Settings, load_settings
-from geoservice.telemetry.logs import configure_logs
+from geoservice.telemetry.logs import configure_logs, log_lost_error
 
 GC_AFTER: Final = 20_000
 """New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
@@ -52,7 +52,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         overrides = {"GEOSERVICE_HOST": arguments.host, "GEOSERVICE_PORT": arguments.port}
         given = {name: str(value) for name, value in overrides.items() if value is not None}
         settings = load_settings({**os.environ, **given})
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, level=settings.log_level)
     if arguments.processes > 1:
         return uvloop.run(_run_fleet(settings, arguments.processes))
     return uvloop.run(run_until_told(settings, share_port=arguments.share_port))
@@ -81,6 +81,7 @@ async def run_until_told(settings: Settings, *, share_port: bool = False) -> int
     from geoservice.app import App  # noqa: PLC0415 - the other commands start three times as fast without it
 
     told = _told()
+    asyncio.get_running_loop().set_exception_handler(log_lost_error)
     async with App(settings, share_port=share_port) as app:
         # What is loaded stays: the collector need not look at it again and again while pings come and go.
         gc.collect()

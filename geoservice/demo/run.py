@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import logging
 import os
 import secrets
 import shutil
@@ -52,7 +51,7 @@ def run_demo(*, once: bool, as_json: bool) -> int:
     With ``as_json`` the result is one JSON object on the last line of standard output, and the timeline goes
     to standard error. Without ``once`` the service keeps running until it is told to stop.
     """
-    configure_logs("console", level=logging.WARNING)
+    configure_logs("console", level="warning")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # terminals without Unicode

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import re
 import sys
+import threading
 import traceback
+from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TextIO
 
@@ -43,6 +46,15 @@ PRIVATE_ENDINGS: Final = (
 )
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_QUOTED: Final = re.compile(r"""b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|`[^`]*`""", re.DOTALL)
+_LIKE_AN_ID: Final = frozenset("-@|/_=0123456789")
+"""What stands in ids, addresses, tokens and numbers, and seldom in words."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
 def is_private(key: str) -> bool:
     """Whether a value under this key may say who or where somebody is, or open a door."""
     plain = key.lower().replace("-", "_")
@@ -64,7 +76,7 @@ def _concealed(key: str, value: Any) -> Any:
     return value
 
 
-def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
+def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None, *, level: LogLevel = "info") -> None:
     """Send all log lines to ``stream`` (standard error), for people (``console``) or machines (``json``).
 
     Called once, by the composition root; a second call replaces the first.
@@ -87,11 +99,15 @@ def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(level.upper())
     # One line a second says nothing; what goes wrong in a tick is logged by the timers themselves.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    # What Python would print by itself, with the words of the error, where nobody caught one.
+    sys.excepthook = lambda kind, error, trace: _log.critical("ended_by_an_error", exc_info=(kind, error, trace))
+    sys.unraisablehook = lambda lost: _log.error("error_in_cleanup", exc_info=lost.exc_value)
+    threading.excepthook = lambda lost: _log.error("thread_ended", exc_info=lost.exc_value)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -104,6 +120,12 @@ def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None
     )
 
 
+def log_lost_error(_loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waited for: asyncio's own handler would print the task, and with it the words of its error."""
+    detail, _, _ = context["message"].partition(" callback ")  # what follows is the callback with its arguments
+    _log.error("error_that_nobody_waited_for", detail=detail, exc_info=context.get("exception"))
+
+
 def _renderers(fmt: Literal["console", "json"], stream: TextIO) -> list[Processor]:
     if fmt == "json":
         return [structlog.processors.ExceptionRenderer(trace_of), _as_json]
@@ -114,9 +136,11 @@ def _renderers(fmt: Literal["console", "json"], stream: TextIO) -> list[Processo
 
 
 def trace_of(exc_info: structlog.typing.ExcInfo) -> str:
-    """Write a traceback without local values, and without the words of the database's errors.
+    """Write a traceback without local values, and without what errors quote of what was stored or sent.
 
-    Those quote what was stored or sent: keys in `DETAIL`, arguments that could not be written.
+    The database's errors lose their words (keys in `DETAIL`, arguments that could not be written), those of Python and
+    of libraries everything in quotes and whatever looks like an id, a number with decimals or an address. Our own say
+    nothing of the kind.
     """
     return "".join(_chain(exc_info[1])).rstrip()
 
@@ -132,10 +156,16 @@ def _chain(error: BaseException) -> Iterator[str]:
     if kind.__module__.startswith("asyncpg"):
         yield f" [{getattr(error, 'sqlstate', None) or 'no sqlstate'}]\n"
     else:
-        yield f": {error}\n"
+        words = str(error)
+        yield f": {words if kind.__module__.startswith('geoservice') else _without_quotations(words)}\n"
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _chain(inner)
+
+
+def _without_quotations(words: str) -> str:
+    said = _QUOTED.sub("…", words).split(" ")
+    return " ".join("…" if not _LIKE_AN_ID.isdisjoint(word) else word for word in said)
 
 
 def _as_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import aiohttp
 import jwt
 import orjson
+import pytest
 from aiohttp import web
 from conftest import CAMPAIGN, JWT_SECRET, STORE, Client, environment, ring, running_process, walk
 
@@ -134,7 +139,7 @@ async def live(client: Client) -> None:
             body = {"granted": True, "notice_version": "1", "source": MARK}
             await client.ok("PUT", f"/v1/me/consents/{purpose}", body, who=client.customer(who))
         await client.ok("PATCH", "/v1/me/preferences", {"topics": {"sneakers": True}}, who=client.customer(who))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while b"geoservice_geofences 1.0" not in (await client.call("GET", "/metrics")).body:
             await asyncio.sleep(0.1)
     await asyncio.sleep(1.2)
@@ -153,51 +158,87 @@ async def walk_by(client: Client, who: str, path: list[dict[str, Any]]) -> None:
         await client.ping(who, each | {"id": f"{MARK}-{each['recorded_at']:%H%M%S}"}, device_id=DEVICE)
 
 
+REFUSING = ("transitions", "visits", "decisions", "messages", "message_events", "events", "consents", "preferences",
+            "aliases", "devices", "customers", "erasures", "audit_log")  # fmt: skip
 BROKEN = (
-    "alter table devices rename column track to track_gone",
-    "alter table devices rename column track_gone to track",
-    "alter table transitions add constraint never check (customer_id = 'nobody') not valid",
-    "alter table transitions drop constraint never",
-    "alter table decisions add constraint never check (customer_id = 'nobody') not valid",
-    "alter table decisions drop constraint never",
-    "alter table events add constraint never check (customer_id = 'nobody') not valid",
-    "alter table events drop constraint never",
-    "alter table consents add constraint never check (customer_id = 'nobody') not valid",
-    "alter table consents drop constraint never",
-)  # fmt: skip
+    ("alter table devices rename column track to track_gone", "alter table devices rename column track_gone to track"),
+    *(
+        (
+            f"alter table {table} add constraint never check (customer_id = 'nobody') not valid"
+            if table != "erasures"
+            else "alter table erasures add constraint never check (of_customer = 'nobody') not valid",
+            f"alter table {table} drop constraint never",
+        )
+        for table in REFUSING
+    ),
+)
 """Statements that make the database refuse what it is given, with errors that quote it, and that mend it again."""
+
+RUBBISH = (
+    ("devices", "track", f"convert_to('{MARK}', 'utf8')"),
+    ("preferences", "body", f"""'{{"topics": "{MARK}", "daily_cap": "{MARK}"}}'"""),
+    ("messages", "tries", f"""'[{{"at": "{MARK}"}}]'"""),
+    ("messages", "payload", f"""'["{MARK}"]'"""),
+    ("decisions", "checks", f"""'["{MARK}"]'"""),
+    ("campaigns", "body", f"""'{{"name": "{MARK}", "trigger": "{MARK}"}}'"""),
+)
+"""What no version of the code writes: reading it fails in Python, with errors that quote it."""
 
 
 async def run_into_the_database(client: Client, leaks: Leaks) -> None:
     """Let every way of storing something fail in the database, whose errors quote what they refuse."""
     who = f"{WHO}-db"
-    for n, statement in enumerate(BROKEN):
-        await client.sql(statement)
-        at = client.now.replace(second=n)
-        calls = (
-            ("POST", "/v1/pings", {"device_id": DEVICE, "pings": walk(at, LAT, LON)}),
-            ("POST", "/v1/events", {"events": [{"type": "searched", "id": f"{MARK}-{n}", "occurred_at": at}]}),
-            ("PUT", f"/v1/devices/{DEVICE}", {"platform": "ios", "push_token": f"{TOKEN}-db", "fid": FID}),
-            ("PUT", "/v1/me/consents/location", {"granted": True, "notice_version": MARK}),
-            ("GET", "/v1/me/export", None),
-        )
-        for method, path, body in calls:
-            with suppress(aiohttp.ClientPayloadError):  # an export that was cut off
-                answer = await client.call(method, path, body, who=client.customer(who))
-                if answer.status >= 400:
-                    leaks.see(f"{method} {path} {answer.status}", orjson.dumps(answer.body))
+    for n, (breaks, mends) in enumerate(BROKEN):
+        await client.sql(breaks)
+        await everything(client, leaks, who, n)
+        await client.sql(mends)
+    for n, (table, column, value) in enumerate(RUBBISH):
+        await client.sql(f"update {table} set {column} = {value}")
+        await everything(client, leaks, f"{WHO}-0", n + 200)
     others = "pid <> pg_backend_pid() and datname = current_database()"
     await client.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}")
 
 
+async def everything(client: Client, leaks: Leaks, who: str, n: int) -> None:
+    """Do once whatever stores or reads something of a customer."""
+    at = client.now + timedelta(seconds=n)
+    her = client.customer(who)
+    (message,) = await client.sql("select message_id from messages limit 1")
+    calls = (
+        ("PUT", f"/v1/devices/{DEVICE}", {"platform": "ios", "push_token": f"{TOKEN}-db", "fid": FID}, her),
+        ("PUT", "/v1/me/consents/location", {"granted": True, "notice_version": MARK}, her),
+        ("PATCH", "/v1/me/preferences", {"topics": {"sneakers": True}, "interests": {MARK: True}}, her),
+        ("POST", "/v1/pings", {"device_id": DEVICE, "pings": walk(at, LAT, LON)}, her),
+        ("POST", "/v1/events", {"events": [{"type": "searched", "id": f"{MARK}-{n}", "occurred_at": at}]}, her),
+        ("POST", f"/v1/me/messages/{message['message_id']}/feedback", {"event": "creepy"}, client.customer(f"{WHO}-0")),
+        ("POST", f"/v1/customers/{who}/aliases", {"alias": f"{MARK}-alias-{n}"}, client.ops),
+        ("PUT", f"/v1/customers/{who}", {"attributes": {MARK: MARK}}, client.ops),
+        ("GET", f"/v1/decisions?customer_id={who}", None, client.ops),
+        ("GET", "/v1/me/messages", None, her),
+        ("GET", "/v1/me/attention", None, her),
+        ("GET", "/v1/me/presence", None, her),
+        ("GET", "/v1/me/export", None, her),
+        ("DELETE", "/v1/me", None, client.customer(f"{WHO}-gone-{n}")),
+    )
+
+    async def one(method: str, path: str, body: Any, caller: dict[str, str]) -> None:
+        with suppress(aiohttp.ClientPayloadError):  # an export that was cut off
+            answer = await client.call(method, path, body, who=caller)
+            if answer.status >= 400:
+                leaks.see(f"{method} {path} {answer.status}", orjson.dumps(answer.body))
+
+    await asyncio.gather(*(one(*each) for each in calls))
+
+
 async def test_nothing_that_others_read_shows_who_is_where(postgres, database_url, fcm, tmp_path: Path):
-    """Logs of the service and of PostgreSQL, metrics, traces, refusals: no marked place, id or token is in them."""
+    """No mark is in logs at their most talkative, also PostgreSQL's, in metrics, traces or refusals."""
     leaks = Leaks()
     log = tmp_path / "log"
     async with collector(leaks) as otlp:
         more = {
             "GEOSERVICE_OTLP_ENDPOINT": otlp,
             "GEOSERVICE_LOG_FORMAT": "json",
+            "GEOSERVICE_LOG_LEVEL": "debug",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
         }
         settings = environment(database_url, fcm, tmp_path, **more)
@@ -219,7 +260,9 @@ async def test_nothing_that_others_read_shows_who_is_where(postgres, database_ur
     kinds = {where.split()[0] for where, _ in leaks.read}
     assert {"traces", "metrics", "log", "postgresql", "PUT", "POST", "PATCH", "GET", "DELETE"} <= kinds
     assert len(fcm.accepted) >= 1, "the walk did not lead to a push, so this test did not see what it is about"
-    assert '"level":"error"' in text, "nothing went wrong, so this test did not see what it is about"
+    assert '"level":"debug"' in text
+    for provoked in ("CheckViolationError", "ValidationError", "Decode"):
+        assert provoked in text, f"no {provoked} happened, so this test did not see what it is about"
     assert not leaks.found(), "\n".join(leaks.found())
 
 
@@ -247,3 +290,72 @@ def test_the_search_finds_a_leak():
     leaks = Leaks()
     leaks.see("somewhere", f"at {LAT}, {LON} of {WHO.upper()}")
     assert len(leaks.found()) == 3
+
+
+CRASH = """
+import asyncio, gc, sys, threading
+from geoservice.telemetry.logs import configure_logs, log_lost_error
+
+configure_logs("json", level="debug")
+mark = sys.argv[1]
+
+class Careless:
+    def __del__(self):
+        raise KeyError(mark)
+
+async def lose():
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_lost_error)
+    loop.call_soon(lambda given: int(given), mark)
+    task = asyncio.create_task(fail(mark))
+    await asyncio.sleep(0.05)
+    del task
+    gc.collect()
+
+async def fail(given):
+    raise LookupError(f"nobody is called {given}, not even '{given}'")
+
+asyncio.run(lose())
+Careless()
+thread = threading.Thread(target=lambda: float(mark))
+thread.start()
+thread.join()
+{}[mark]
+"""
+
+
+def test_a_process_that_dies_says_nothing_of_anybody():
+    """An error that nobody caught, in the process, a thread, a task or a clean-up, is told without values."""
+    command = [sys.executable, "-c", CRASH, f"{WHO}-1"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode == 1
+    events = ("ended_by_an_error", "thread_ended", "error_in_cleanup", "error_that_nobody_waited_for")
+    assert all(event in done.stderr for event in events), done.stderr
+    assert done.stderr.count("error_that_nobody_waited_for") == 2
+    assert MARK not in done.stdout + done.stderr, done.stderr
+
+
+WRONG = {
+    "GEOSERVICE_OPS_KEY": {"GEOSERVICE_JWT_SECRET": MARK, "GEOSERVICE_OPS_KEY": f"{MARK} key"},
+    "FCM credentials": {"GEOSERVICE_FCM_CREDENTIALS": "credentials.json"},
+    "database": {},
+}
+
+
+@pytest.mark.parametrize("named", WRONG)
+def test_a_process_that_cannot_start_shows_no_secret(tmp_path, named):
+    """A setting that does not work is named, and so is a database that is away; no secret is shown."""
+    (tmp_path / "credentials.json").write_text(f'{{"type": "service_account", "private_key": "{MARK}"}}')
+    env = {
+        "PATH": os.environ["PATH"],
+        "GEOSERVICE_DATA_DIR": str(tmp_path / "data"),
+        "GEOSERVICE_DATABASE_URL": f"postgresql://geo:{MARK}@127.0.0.1:9/geo",
+        "GEOSERVICE_PORT": "0",
+        **WRONG[named],
+    }
+    command = [sys.executable, "-m", "geoservice", "serve"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False, text=True, timeout=120)
+    said = done.stdout + done.stderr
+    assert done.returncode
+    assert named in said, said
+    assert MARK not in said, said

@@ -78,7 +78,7 @@ async def test_what_happens_is_counted(service):
 
 
 async def until(service: Client, holds: Callable[[Samples], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds(await scrape(service)):
             await asyncio.sleep(0.1)
 
