@@ -146,14 +146,14 @@ LIVE_VIEWERS: Final = Gauge(
 
 RETENTION_DAYS: Final = Gauge(
     "geoservice_retention_days",
-    "How many days rows are kept, by table: the settings in force.",
+    "How many days rows are kept, by table: the settings in force, and what is fixed (of `devices` the last position).",
     ["table"],
     registry=REGISTRY,
     multiprocess_mode="mostrecent",
 )
 RETENTION_DELETED: Final = Counter(
     "geoservice_retention_deleted_rows",
-    "Rows that were deleted because they were too old, by table.",
+    "Rows that were deleted because they were too old, by table (of `devices` only their last position).",
     ["table"],
     registry=REGISTRY,
 )

@@ -22,6 +22,8 @@ class Kept:
     days: str | None = None
     spared: str = ""
     """SQL about the row ``t``: what is still needed stays, however old it is."""
+    fixed_days: int | None = None
+    """Days that no setting changes; a timer of its own keeps them."""
 
 
 WITH_HER: Final = "as long as she is a customer"
@@ -33,8 +35,9 @@ CUSTOMERS: Final = (
         "devices",
         "to reach the phone, and to see it enter and leave; `track` is the last position and the geofences it is in",
         "`track` 24 hours; the rest until she signs out",
+        fixed_days=1,
     ),
-    Kept("ping_receipts", "to recognise a repeated ping: 8-byte hashes, no places", "24 hours"),
+    Kept("ping_receipts", "to recognise a repeated ping: 8-byte hashes, no places", "24 hours", fixed_days=1),
     Kept(
         "transitions",
         "entering and leaving a geofence: what starts a campaign",
@@ -141,7 +144,10 @@ SHOP: Final = (
     Kept("stops", "what may not be sent at the moment, who said so and why", "until released"),
     Kept("campaign_versions", "what each campaign said when", "for ever"),
     Kept(
-        "campaign_hours", "how many messages a campaign with a ceiling sent in an hour, to nobody by name", "two days"
+        "campaign_hours",
+        "how many messages a campaign with a ceiling sent in an hour, to nobody by name",
+        "2 days",
+        fixed_days=2,
     ),
     Kept("policies", "the retailer's rules in every version, and who published them", "for ever"),
     Kept("products", "what is sold, what does as well, what goes with it", "until forgotten"),

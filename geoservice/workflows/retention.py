@@ -29,6 +29,8 @@ async def retain(database: Database, directory: Directory, settings: Settings, c
     """Delete what is older than the settings say. What a timer runs: a shorter time holds from its next tick on."""
     give_up_at = time.monotonic() + BUDGET_S
     for kept in RECORDS.values():
+        if kept.fixed_days is not None:
+            RETENTION_DAYS.labels(kept.table).set(kept.fixed_days)
         if kept.days is None:
             continue
         RETENTION_DAYS.labels(kept.table).set(getattr(settings, kept.days))

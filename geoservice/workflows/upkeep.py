@@ -13,12 +13,19 @@ from geoservice.clock import Clock
 from geoservice.errors import Unavailable
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
+from geoservice.telemetry.metrics import RETENTION_DELETED
 from geoservice.workflows.directory import Directory
 from geoservice.workflows.engage import engage
 from geoservice.workflows.publishing import pause_annoying
+from geoservice.workflows.records import RECORDS
 
-FORGET_FIX_AFTER: Final = timedelta(hours=24)
-"""No fix, presence or ping receipt is kept longer, even of a phone that fell silent."""
+
+def _fixed(table: str) -> timedelta:
+    return timedelta(days=RECORDS[table].fixed_days or 0)
+
+
+FORGET_FIX_AFTER: Final = _fixed("devices")
+"""No fix or presence is kept longer, even of a phone that fell silent."""
 
 CUSTOMERS_AT_ONCE: Final = 100
 RECEIPTS_AT_ONCE: Final = 50_000
@@ -48,17 +55,19 @@ async def forget_locations(database: Database, clock: Clock) -> None:
         await _ops.end_stale_visits.run(connection, customer_ids=customer_ids, before=at - FORGET_FIX_AFTER)
         return len(rows)
 
-    while await database.run(work):
-        pass
+    while forgotten := await database.run(work):
+        RETENTION_DELETED.labels("devices").inc(forgotten)
+    before = at - _fixed("ping_receipts")
     async with database.connection() as connection:
-        while await _ops.delete_old_receipts.run(connection, before=at - FORGET_FIX_AFTER, limit=RECEIPTS_AT_ONCE):
-            pass
+        while deleted := await _ops.delete_old_receipts.run(connection, before=before, limit=RECEIPTS_AT_ONCE):
+            RETENTION_DELETED.labels("ping_receipts").inc(deleted)
 
 
 async def forget_hours(database: Database, clock: Clock) -> None:
     """Erase what campaigns with a ceiling had in hours that are over."""
     async with database.connection() as connection:
-        await _engage.forget_hours.run(connection, before=clock.now() - timedelta(days=2))
+        deleted = await _engage.forget_hours.run(connection, before=clock.now() - _fixed("campaign_hours"))
+    RETENTION_DELETED.labels("campaign_hours").inc(deleted)
 
 
 async def brake_campaigns(database: Database, clock: Clock) -> None:

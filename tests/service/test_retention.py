@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
 from conftest import NOON, Client, environment, running
 
-from geoservice.workflows import retention
+from geoservice.storage.database import Database, open_pool
+from geoservice.workflows import retention, upkeep
 from geoservice.workflows.records import RECORDS
 
 OLD = {
@@ -29,8 +31,6 @@ async def counts(client: Client) -> dict[str, int]:
 
 
 async def tick(client: Client) -> None:
-    from geoservice.storage.database import Database, open_pool
-
     app = client.app
     async with await open_pool(app.settings.database_url, size=1) as pool:
         database = Database(pool, app.settings.database_url)
@@ -141,6 +141,27 @@ async def test_old_versions_go_and_the_kept_ones_can_be_restored(database_url, f
         await tick(client)
         assert await versions() == [5], "the one in force"
         assert await radius_m() == 104
+
+
+async def test_every_time_is_in_the_metrics(shop):
+    """Whatever is kept for a number of days is in the metrics by its table, and so is that it went."""
+    await live_once(shop)
+    await tick(shop)
+    finite = {table for table, kept in RECORDS.items() if kept.days or kept.fixed_days}
+    in_days = {table for table, kept in RECORDS.items() if re.search(r"\{days\}|\d+ (?:days|hours)", kept.until)}
+    assert in_days - {"deferred"} == finite  # what waits ends when it is due; 90 days is as long as a campaign may ask
+    metrics = (await shop.call("GET", "/metrics")).body.decode()
+    told = dict(re.findall(r'geoservice_retention_days\{table="(\w+)"\} (\S+)', metrics))
+    assert set(told) == finite
+    assert (told["transitions"], told["messages"], told["devices"], told["campaign_hours"]) == (
+        "30.0", "40.0", "1.0", "2.0",
+    )  # fmt: skip
+    await shop.pass_time(days=2)
+    async with await open_pool(shop.app.settings.database_url, size=1) as pool:
+        await upkeep.forget_locations(Database(pool, shop.app.settings.database_url), shop.app.clock)
+    metrics = (await shop.call("GET", "/metrics")).body.decode()
+    for table in ("devices", "ping_receipts"):
+        assert re.search(rf'geoservice_retention_deleted_rows_total\{{table="{table}"\}} [1-9]', metrics)
 
 
 async def test_much_goes_in_slices(shop, monkeypatch):
