@@ -1,4 +1,7 @@
-"""Forward-only migrations: Alembic keeps the order, plain SQL does the work."""
+"""Forward-only migrations: Alembic keeps the order, plain SQL does the work.
+
+How to write one that a running service does not notice: docs/architecture.md, "Changing the tables".
+"""
 
 from __future__ import annotations
 
