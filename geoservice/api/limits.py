@@ -14,6 +14,7 @@ from geoservice.decisions.attention import Level
 from geoservice.decisions.policy import CapRule
 from geoservice.vocabulary import Role
 from geoservice.workflows import attention, policy
+from geoservice.workflows.languages import language_of_customer
 from geoservice.workflows.preferences import load_preferences
 
 OPS: Final = frozenset({Role.OPS})
@@ -101,17 +102,8 @@ async def get_attention(call: Call) -> web.Response:
     budget = await attention.attention_of(services.database, call.customer_id, retailer, at)
     own = (await load_preferences(services.database, call.customer_id))[0].daily_cap
     body = msgspec.to_builtins(budget)
-    return answer(body | {"own_daily_cap": own, "sentence": in_a_sentence(budget.level, own)})
-
-
-def in_a_sentence(level: Level, own: int | None) -> str:
-    """Say what the cap in force comes to."""
-    messages = min(level.messages, own) if own is not None else level.messages
-    if messages == 0:
-        return "We send you no messages."
-    times = "1 message" if messages == 1 else f"{messages} messages"
-    window = "day" if level.days == 1 else f"{level.days} days"
-    return f"We send you at most {times} in {'a ' if level.days == 1 else ''}{window}."
+    say = (await language_of_customer(services.database, call.customer_id)).sentences
+    return answer(body | {"own_daily_cap": own, "sentence": say.budget(budget.level, own)})
 
 
 ROUTES: Final = (

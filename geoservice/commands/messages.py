@@ -12,6 +12,7 @@ from geoservice.storage.database import Database
 from geoservice.telemetry.explain import print_decision, print_message, print_messages
 from geoservice.vocabulary import MessageState, Role
 from geoservice.workflows import messages, operating
+from geoservice.workflows.languages import language_of
 
 
 def add_to(commands: Any) -> None:
@@ -48,7 +49,7 @@ def _explain(arguments: argparse.Namespace) -> int:
             subject=arguments.decision_id,
             reason=arguments.reason,
         )
-        print_decision(out, row)
+        print_decision(out, row, language_of(row["locale"]).sentences.reasons.get(row["reason"]))
         return 0
 
     return with_database(work)

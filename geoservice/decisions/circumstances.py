@@ -52,10 +52,10 @@ class Circumstances:
         )
         enough = asked.min_count is None or count >= asked.min_count
         few_enough = asked.max_count is None or count <= asked.max_count
-        where = "our stores" if asked.store == "any" else facts.store.name if facts.store else facts.geofence.name
+        where = None if asked.store == "any" else facts.store.name if facts.store else facts.geofence.name
         record = {"visits": count, "store": asked.store, "within_days": asked.within_days}
-        times = "one earlier visit" if count == 1 else f"{count or 'no'} earlier visits"
-        return Found(enough and few_enough, record, f"{times} to {where} in the last {asked.within_days} days")
+        words = facts.sentences.earlier_visits(count, where, asked.within_days)
+        return Found(enough and few_enough, record, words)
 
     def _attribute(self, asked: Attribute) -> Found:
         value = self._facts.customer.attributes.get(asked.name)
@@ -67,12 +67,13 @@ class Circumstances:
             and (asked.at_most is None or (_is_number(value) and value <= asked.at_most))
         )
         record = {"attribute": asked.name, "value": "not on record" if value is None else value}
-        return Found(holds, record, f"what we have on record as “{asked.name}”")
+        return Found(holds, record, self._facts.sentences.attribute.format(name=asked.name))
 
     def _tier(self, asked: LoyaltyTier) -> Found:
         tier = self._facts.customer.loyalty_tier
         record = {"loyalty_tier": tier or "not on record"}
-        words = f"your loyalty tier {tier}" if tier else "that you are in no loyalty tier"
+        say = self._facts.sentences
+        words = say.loyalty_tier.format(tier=tier) if tier else say.no_loyalty_tier
         return Found(tier in asked.any_of, record, words)
 
 

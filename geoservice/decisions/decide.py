@@ -183,7 +183,7 @@ class _Moment:
                 already_served_check(campaign, evidence, self.facts, self.usage),
                 (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
                 around,
-                {**self._place, **interest_values(match, self.zone, self.today)},
+                {**self._place, **interest_values(match, self.zone, self.today, self.facts.sentences)},
             )
         return found
 

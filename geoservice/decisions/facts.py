@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from geoservice.decisions.attention import Told
 from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.policy import CapRule
+from geoservice.decisions.sentences import ENGLISH, Sentences
 from geoservice.vocabulary import (
     Channel,
     EventType,
@@ -195,6 +196,8 @@ class Facts(Struct, frozen=True):
     campaigns: tuple[Campaign, ...] = ()
     """The campaigns that listen to this transition."""
     retailer: RetailerDefaults = RetailerDefaults()
+    sentences: Sentences = ENGLISH
+    """Of her language."""
     waited: Mapping[str, datetime] = {}
     """Campaigns that have waited since the transition, each with the instant at which it was due."""
     shop: ShopFacts = ShopFacts()

@@ -16,6 +16,7 @@ from geoservice.decisions.context import Match
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.sensitive import readable_by_anybody
+from geoservice.decisions.sentences import ENGLISH, Sentences
 from geoservice.decisions.templates import TemplateError, render
 
 PROVIDER_LIMIT_B: Final = 4_096
@@ -43,19 +44,6 @@ def in_words(category: str) -> str:
     return category.replace("-", " ").replace("_", " ")
 
 
-@lru_cache(maxsize=4_096)
-def day_in_words(day: date, today: date) -> str:
-    """A day such as 15 November, with the year when it is another one."""
-    words = f"{day.day} {_MONTHS[day.month - 1]}"
-    return words if day.year == today.year else f"{words} {day.year}"
-
-
-_MONTHS: Final = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
-
-
 def place_values(facts: Facts) -> Values:
     """The variables that every campaign of a decision shares."""
     values: Values = {"geofence.name": facts.geofence.name}
@@ -64,8 +52,8 @@ def place_values(facts: Facts) -> Values:
     return values
 
 
-def interest_values(match: Match | None, zone: ZoneInfo, today: date) -> Values:
-    """The variables about the strongest matched interest; none when there is none."""
+def interest_values(match: Match | None, zone: ZoneInfo, today: date, hers: Sentences) -> Values:
+    """The variables about the strongest matched interest; none when there is none. ``hers`` is her language."""
     if match is None:
         return {}
     looked = match.last_at.astimezone(zone).date()
@@ -73,13 +61,22 @@ def interest_values(match: Match | None, zone: ZoneInfo, today: date) -> Values:
         "interest.category": in_words(match.interest.category),
         "interest.count": len(match.events),
         "interest.days_ago": (today - looked).days,
-        "interest.date": day_in_words(looked, today),
+        "interest.date": (said := ENGLISH.date(looked, today)),
+        _IN_HER_LANGUAGE["interest.date"]: said if hers is ENGLISH else hers.date(looked, today),
     }
 
 
 def render_check(texts: Texts, values: Values) -> tuple[Check, Payload | None]:
     """Check 10: every text can be written, fits the provider's limit, and may be read by whoever sees the phone."""
-    return _rendered(texts, tuple([values.get(name) for name in texts.variables]))
+    if texts.language is None:
+        return _rendered(texts, tuple([values.get(name) for name in texts.variables]))
+    return _rendered(
+        texts, tuple([values.get(_IN_HER_LANGUAGE.get(name, ""), values.get(name)) for name in texts.variables])
+    )
+
+
+_IN_HER_LANGUAGE: Final = {"interest.date": "interest.date in her language"}
+"""For wordings of a language: values that hold words of ours."""
 
 
 @lru_cache(maxsize=4_096)

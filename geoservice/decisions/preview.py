@@ -11,8 +11,9 @@ from geoservice.decisions.campaigns import Campaign, Texts
 from geoservice.decisions.conditions import positive_interests
 from geoservice.decisions.experiments import BASE
 from geoservice.decisions.facts import GeofenceFacts
-from geoservice.decisions.message import CONTENT_LIMIT_B, Values, day_in_words, in_words, render_check, written
+from geoservice.decisions.message import CONTENT_LIMIT_B, Values, in_words, render_check, written
 from geoservice.decisions.reasons import Reason
+from geoservice.decisions.sentences import ENGLISH
 from geoservice.decisions.templates import SAMPLES, TemplateError
 
 LOOKED_AGO = timedelta(days=2)
@@ -48,7 +49,7 @@ def sample_values(campaign: Campaign, fence: GeofenceFacts | None, store_name: s
         values["interest.category"] = in_words(interest.category)
         values["interest.count"] = interest.min_count
         values["interest.days_ago"] = LOOKED_AGO.days
-        values["interest.date"] = day_in_words(looked, at.date())
+        values["interest.date"] = ENGLISH.date(looked, at.date())
         break
     return values
 

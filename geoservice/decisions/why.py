@@ -1,10 +1,9 @@
-"""Why you got this: a sentence or two in plain English in which every noun is a stored fact. Pure."""
+"""Why you got this: a sentence or two in plain words of her language, in which every noun is a stored fact. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -14,8 +13,9 @@ from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.context import Evidence, Match
 from geoservice.decisions.facts import Facts
-from geoservice.decisions.message import day_in_words, in_words
-from geoservice.vocabulary import EventType, GeofenceKind, Purpose, TransitionKind
+from geoservice.decisions.message import in_words
+from geoservice.decisions.sentences import Sentences, Whereabouts
+from geoservice.vocabulary import GeofenceKind, Purpose, TransitionKind
 
 
 class ConsentUsed(Struct, frozen=True):
@@ -35,33 +35,6 @@ class Why(Struct, frozen=True):
     how_to_change: str
 
 
-_DID: Final[dict[EventType, str]] = {
-    EventType.DECLARED: "told us that you like {}",
-    EventType.PRODUCT_VIEWED: "looked at {}",
-    EventType.WISHLISTED: "put {} on your wish list",
-    EventType.CARTED: "put {} in your basket",
-    EventType.SEARCHED: "searched for {}",
-    EventType.PURCHASED: "bought {}",
-    EventType.REVIEWED: "reviewed {}",
-}
-
-_COUNTED: Final[dict[EventType, tuple[str, str]]] = {
-    EventType.DECLARED: ("interest that you named", "interests that you named"),
-    EventType.PRODUCT_VIEWED: ("product view", "product views"),
-    EventType.WISHLISTED: ("wish list entry", "wish list entries"),
-    EventType.CARTED: ("product in the basket", "products in the basket"),
-    EventType.SEARCHED: ("search", "searches"),
-    EventType.PURCHASED: ("purchase", "purchases"),
-    EventType.REVIEWED: ("review", "reviews"),
-}
-
-_ALLOWED: Final[dict[Purpose, str]] = {
-    Purpose.LOCATION: "offers by location",
-    Purpose.MARKETING_PUSH: "offers as push messages",
-    Purpose.PERSONALISATION: "offers that fit what you look at and buy",
-}
-
-
 def explain(
     facts: Facts, campaign: Campaign, evidence: Evidence, around: Sequence[str], zone: ZoneInfo, at: datetime
 ) -> Why:
@@ -77,25 +50,23 @@ def explain(
     ]
     return Why(
         summary=_summary(facts, evidence.strongest, consents, zone, today),
-        data_used=[*_events_used(evidence, zone, today), *around, _place_used(facts, zone, today)],
+        data_used=[*_events_used(facts.sentences, evidence, zone, today), *around, _place_used(facts, zone, today)],
         consents=consents,
-        how_to_change=(
-            f"In the app's settings you can switch off the topic “{in_words(campaign.spec.topic)}”, set "
-            "quiet hours and a daily limit, snooze all messages, or withdraw any of these consents."
-        ),
+        how_to_change=facts.sentences.how_to_change.format(topic=in_words(campaign.spec.topic)),
     )
 
 
 def _summary(facts: Facts, match: Match | None, consents: list[ConsentUsed], zone: ZoneInfo, today: date) -> str:
-    place = _where(facts)
+    say, where = facts.sentences, _where(facts)
     if match is None:
-        opening = f"{place[0].upper()}{place[1:]}."
+        opening = f"{where[0].upper()}{where[1:]}."
     else:
         event = match.strongest_event
-        did = _DID[event.type].format(in_words(match.interest.category))
-        opening = f"You {did} on {_day(event.occurred_at, zone, today)} and {place}."
+        day = _day(say, event.occurred_at, zone, today)
+        did = say.did[event.type].format(category=in_words(match.interest.category), day=day)
+        opening = say.did_and_is.format(did=did, where=where)
     allowed = [
-        f"You allowed {_ALLOWED[consent.purpose]} on {_day(consent.since, zone, today)}."
+        say.allowed_location.format(day=_day(say, consent.since, zone, today))
         for consent in consents
         if consent.purpose is Purpose.LOCATION
     ]
@@ -103,50 +74,38 @@ def _summary(facts: Facts, match: Match | None, consents: list[ConsentUsed], zon
 
 
 def _where(facts: Facts) -> str:
-    place = _place(facts)
+    store = None if facts.store is None else facts.store.name
+    return facts.sentences.place(store, facts.geofence.name, _whereabouts(facts))
+
+
+def _whereabouts(facts: Facts) -> Whereabouts:
     if facts.transition.kind is TransitionKind.EXIT:
-        return f"you have just left {place}"
+        return Whereabouts.LEFT
     if facts.transition.kind is TransitionKind.CROSSED:
-        return f"you have just passed {place}"
+        return Whereabouts.PASSED
     inside = facts.geofence.kind in {GeofenceKind.STORE, GeofenceKind.DEPARTMENT}
-    return f"you are {'in' if inside else 'near'} {place}"
+    return Whereabouts.IN if inside else Whereabouts.NEAR
 
 
-def _place(facts: Facts) -> str:
-    if facts.store is None:
-        return facts.geofence.name
-    name = facts.store.name
-    return f"our {name}" if "store" in name.lower() else f"our {name} store"
-
-
-def _events_used(evidence: Evidence, zone: ZoneInfo, today: date) -> list[str]:
+def _events_used(say: Sentences, evidence: Evidence, zone: ZoneInfo, today: date) -> list[str]:
     used = []
     for match in evidence.matches:
         category = in_words(match.interest.category)
         for kind in dict.fromkeys(event.type for event in match.events):
             same = [event for event in match.events if event.type is kind]
-            counted = _COUNTED[kind][len(same) > 1]
-            newest = _day(same[0].occurred_at, zone, today)
-            on = f"the last on {newest}" if len(same) > 1 else f"on {newest}"
-            used.append(f"{len(same)} {counted} in {category}, {on}")
+            often = len(same) > 1
+            template = say.used_often if often else say.used_once
+            newest = _day(say, same[0].occurred_at, zone, today)
+            events = say.events[kind][often]
+            used.append(template.format(count=len(same), events=events, category=category, day=newest))
     return used
 
 
 def _place_used(facts: Facts, zone: ZoneInfo, today: date) -> str:
     local = facts.transition.at.astimezone(zone)
-    moment = f"{day_in_words(local.date(), today)} at {local:%H:%M}"
-    return f"your phone's place: {_MOVED[facts.transition.kind]} the area “{facts.geofence.name}” on {moment}"
+    day, area = facts.sentences.date(local.date(), today), facts.geofence.name
+    return facts.sentences.moved[facts.transition.kind].format(area=area, day=day, time=f"{local:%H:%M}")
 
 
-_MOVED: Final[dict[TransitionKind, str]] = {
-    TransitionKind.ENTER: "it entered",
-    TransitionKind.DWELL: "it stayed in",
-    TransitionKind.EXIT: "it left",
-    TransitionKind.CROSSED: "it crossed",
-    TransitionKind.REMOVED: "it was in",
-    TransitionKind.LOST: "it was in",
-}
-
-
-def _day(instant: datetime, zone: ZoneInfo, today: date) -> str:
-    return day_in_words(instant.astimezone(zone).date(), today)
+def _day(say: Sentences, instant: datetime, zone: ZoneInfo, today: date) -> str:
+    return say.date(instant.astimezone(zone).date(), today)

@@ -14,8 +14,8 @@ from rich.table import Table
 from geoservice.decisions.reasons import REASONS, Reason, ReasonText
 
 
-def print_decision(console: Console, row: Mapping[str, Any]) -> None:
-    """Print one row of ``decisions`` joined with its message."""
+def print_decision(console: Console, row: Mapping[str, Any], to_her: str | None) -> None:
+    """Print one row of ``decisions`` joined with its message; the sentence ``to_her`` is in her language."""
     sent = row["outcome"] == "send"
     mark = "[green]✓ sent[/]" if sent else f"[yellow]– {row['outcome']}[/]"
     console.print(
@@ -26,7 +26,7 @@ def print_decision(console: Console, row: Mapping[str, Any]) -> None:
         text = _text(row["reason"])
         console.print(f"  [bold]{row['reason']}[/]: {text.ops if text else _UNKNOWN}", soft_wrap=True)
         if text:
-            console.print(f"  [dim]to the customer:[/] {text.customer}", soft_wrap=True)
+            console.print(f"  [dim]to the customer:[/] {to_her or text.customer}", soft_wrap=True)
     console.print()
     for check in row["checks"]:
         console.print(check_line(check), soft_wrap=True)

@@ -56,6 +56,7 @@ from geoservice.vocabulary import (
 )
 from geoservice.workflows.attention import load_told, note_visits
 from geoservice.workflows.directory import Snapshot, as_fact, brought_up
+from geoservice.workflows.languages import language_of
 from geoservice.workflows.products import load_shop
 from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
 
@@ -371,6 +372,7 @@ def facts_of(
         row["device_timezone"],
         store and store.timezone,
     )
+    locale = known.row["locale"] or row["device_locale"]
     return Facts(
         transition=transition_of(row),
         geofence=as_fact(fence),
@@ -379,7 +381,7 @@ def facts_of(
         customer=CustomerFacts(
             customer_id=row["customer_id"],
             timezone=next((zone for zone in zones if zone), "UTC"),
-            locale=known.row["locale"] or row["device_locale"],
+            locale=locale,
             birth_year=known.row["birth_year"],
             loyalty_tier=known.row["loyalty_tier"],
             attributes=known.row["attributes"],
@@ -394,6 +396,7 @@ def facts_of(
         told=tuple(known.told),
         campaigns=campaigns,
         retailer=snapshot.retailer,
+        sentences=language_of(locale).sentences,
         shop=known.shops.get(fence.store_id, ShopFacts()),
         fast_at=row["fast_at"],
         visits=tuple(known.visits),

@@ -15,11 +15,13 @@ import orjson
 from geoservice.config import Settings
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
+from geoservice.workflows.languages import Language, language_of
 from geoservice.workflows.records import RECORDS, WITH_HER, Kept
 
 ROWS_AT_ONCE: Final = 500
 
 _sql = Queries("privacy")
+_customers = Queries("customers")
 _FIRST: Final = "customers"
 
 
@@ -29,8 +31,9 @@ async def export(database: Database, settings: Settings, customer_id: str, at: d
         database.connection() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
+        language = language_of(await _customers.locale.value(connection, customer_id=customer_id))
         rooms = [_FIRST, *(row["room"] for row in await _sql.customer_tables.fetch(connection))]
-        index = [await _entry(connection, settings, room, customer_id) for room in rooms]
+        index = [await _entry(connection, settings, language, room, customer_id) for room in rooms]
         head = {"customer_id": customer_id, "made_at": at, "format": 1}
         yield b'{"export":' + _write(head) + b',"index":' + _write(index) + b',"data":{'
         comma = b""
@@ -43,15 +46,20 @@ async def export(database: Database, settings: Settings, customer_id: str, at: d
         yield b'},"complete":true}'
 
 
-async def _entry(connection: Connection, settings: Settings, room: str, customer_id: str) -> dict[str, Any]:
+async def _entry(
+    connection: Connection, settings: Settings, language: Language, room: str, customer_id: str
+) -> dict[str, Any]:
     kept = RECORDS.get(room) or Kept(room, "", WITH_HER)
     count = await connection.fetchval(f"select count(*) from {room} where customer_id = $1", customer_id)
-    return {"name": room, "why": kept.why, "kept": how_long(kept, settings), "records": count}
+    return {**what_is_kept(kept, settings, language), "records": count}
 
 
-def how_long(kept: Kept, settings: Settings) -> str:
-    """Say in words how long the rows of a table are kept under these settings."""
-    return kept.until.format(days=f"{getattr(settings, kept.days):,}") if kept.days else kept.until
+def what_is_kept(kept: Kept, settings: Settings, language: Language) -> dict[str, str]:
+    """Say in words why a table is kept, and how long under these settings."""
+    until = language.kept_until(kept)
+    if kept.days:
+        until = until.format(days=f"{getattr(settings, kept.days):,}")
+    return {"name": kept.table, "why": language.why_kept(kept), "kept": until}
 
 
 async def _rows(connection: Connection, room: str, customer_id: str) -> AsyncIterator[bytes]:

@@ -26,7 +26,8 @@ from geoservice.geofencing.presence import presence_diagram
 from geoservice.telemetry import metrics
 from geoservice.vocabulary import MESSAGE_MOVES, MessageState
 from geoservice.workflows import records
-from geoservice.workflows.export import how_long
+from geoservice.workflows.export import what_is_kept
+from geoservice.workflows.languages import language_of
 from geoservice.workflows.records import Kept
 
 ROOT = Path(__file__).parents[2]
@@ -195,11 +196,16 @@ def limit_defaults() -> str:
 
 def kept(rows: Iterable[Kept]) -> Callable[[], str]:
     def make() -> str:
-        there, defaults = columns(), load_settings({})
+        there, defaults, english = columns(), load_settings({}), language_of(None)
         return table(
             ["table", "columns", "why", "how long"],
             [
-                [code(row.table), ", ".join(map(code, there[row.table])), row.why, how_long(row, defaults)]
+                [
+                    code(row.table),
+                    ", ".join(map(code, there[row.table])),
+                    row.why,
+                    what_is_kept(row, defaults, english)["kept"],
+                ]
                 for row in rows
             ],
         )

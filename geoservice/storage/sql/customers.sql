@@ -186,3 +186,6 @@ returning event_id;
 
 -- name: presence
 select device_id, track from devices where customer_id = :customer_id order by device_id;
+
+-- name: locale
+select locale_of(:customer_id);

@@ -11,11 +11,8 @@ limit :limit;
 
 -- name: decisions
 select seq, decision_id, customer_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
-       outcome, reason, checks, message_id, at,
-       coalesce((select c.locale from customers c where c.customer_id = d.customer_id),
-                (select v.locale from devices v where v.customer_id = d.customer_id and v.locale is not null
-                 order by v.registered_at desc limit 1)) as locale
-from decisions d
+       outcome, reason, checks, message_id, at, locale_of(customer_id) as locale
+from decisions
 where (:customer_id::text is null or customer_id = :customer_id)
   and (:campaign_id::text is null or campaign_id = :campaign_id)
   and (:outcome::text is null or outcome = :outcome)
@@ -30,7 +27,7 @@ limit :limit;
 -- name: newest_decisions
 -- The same, from the other end; zero is the end.
 select seq, decision_id, customer_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
-       outcome, reason, checks, message_id, at
+       outcome, reason, checks, message_id, at, locale_of(customer_id) as locale
 from decisions
 where (:customer_id::text is null or customer_id = :customer_id)
   and (:campaign_id::text is null or campaign_id = :campaign_id)
@@ -46,10 +43,7 @@ limit :limit;
 -- name: decision
 select d.seq, d.decision_id, d.customer_id, d.transition_id, d.campaign_id, d.campaign_version, d.geofence_id,
        d.store_id, d.visit_id, d.outcome, d.reason, d.checks, d.message_id, d.at, m.state as message_state, m.payload,
-       m.why, m.failure, m.provider_message_id,
-       coalesce((select c.locale from customers c where c.customer_id = d.customer_id),
-                (select v.locale from devices v where v.customer_id = d.customer_id and v.locale is not null
-                 order by v.registered_at desc limit 1)) as locale
+       m.why, m.failure, m.provider_message_id, locale_of(d.customer_id) as locale
 from decisions d
 left join messages m on m.customer_id = d.customer_id and m.message_id = d.message_id
 where d.decision_id = :decision_id;
