@@ -20,7 +20,7 @@ async def shopper(service: Client, *devices: str) -> None:
 
 async def only_message(service: Client, *states: str) -> Any:
     """Wait until her one message is in one of these states."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             (row,) = await service.sql("select * from messages")
             if row["state"] in states:
@@ -104,7 +104,7 @@ async def test_a_jump_of_dead_tokens_stops_pruning(service, capfd):
         service.now,
     )
     await service.sql("select pg_notify('geoservice_outbox', '')")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await service.sql("select from messages where state <> 'failed'"):
             await asyncio.sleep(0.05)
     kept = await service.sql("select from devices where push_token is not null")

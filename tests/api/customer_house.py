@@ -28,7 +28,7 @@ async def message_in(client: Client, who: str, state: str, answer: Answer) -> st
     await client.opt_in(who)
     await client.browse(who)
     await client.walk_in(who)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (rows := await messages(client, who)) or rows[0]["state"] != state:
             await asyncio.sleep(0.01)
     (row,) = rows

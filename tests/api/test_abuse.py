@@ -179,7 +179,7 @@ async def test_a_template_is_no_program(shared, template):
     body = {**CAMPAIGN, "content": {"title": "t", "body": f"b {template}"}}
     answer = await shared.call("PUT", "/v1/campaigns/c", body, who=shared.ops)
     assert answer.status == 422, answer.body
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 async def test_a_name_is_no_template(service):
@@ -221,7 +221,7 @@ async def test_a_long_name_takes_no_time(shared):
         answer = await shared.call("PATCH", "/v1/me/preferences", body, who=shared.customer("eve"))
         assert (answer.status, answer.body["errors"][0]["code"]) == (422, "unknown_field")
         assert len(str(answer.body)) < 1_000
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
 
 
 SEEDS = ("a", "0", "A0", "-", "a-", "a,", "_", ".", " ", "\n", "'", '"', "`", "[", "{", "max-age=1", "value '",

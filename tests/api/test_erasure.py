@@ -112,12 +112,12 @@ async def test_nothing_is_sent_after_the_answer(service):
         await service.opt_in(who)
         await service.browse(who)
     await service.walk_in(WHO)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not await service.sql("select from messages where state = 'retry_wait'"):
             await asyncio.sleep(0.01)
     await service.set_clock(NOON)
     await service.walk_in("ben")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (rows := await service.sql("select message_id from messages where state = 'sending'")):
             await asyncio.sleep(0.01)
     assert (await service.ok("DELETE", "/v1/me", who=service.customer(WHO)))["in_flight"] == []
@@ -148,7 +148,7 @@ async def test_a_large_erasure_goes_on_after_the_answer(service, monkeypatch):
     assert (early.status, early.body["code"]) == (409, "erasure_running")
     assert (await service.call("GET", where, who=service.customer("mallory"))).status == 404
     monkeypatch.setattr(erasure, "PATIENCE_S", 10.0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await service.ok("GET", where, who=service.customer(WHO)))["state"] == "running":
             await asyncio.sleep(0.1)
     assert await traces_of(service, (WHO,)) == {}
@@ -229,7 +229,7 @@ async def test_an_erasure_amid_traffic(service):
     await asyncio.gather(*raining)
     assert answer.status in {200, 202}
     assert seen <= {202, 503}
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while await traces_of(service, (WHO,)):
             await asyncio.sleep(0.2)
 
@@ -282,11 +282,11 @@ async def test_a_slow_reader_does_not_hold_the_service(service, monkeypatch):
     lazy = [await asyncio.open_connection(host, port, limit=1_024) for _ in range(privacy.EXPORTS_AT_ONCE)]
     for _, writer in lazy:
         writer.write(head.encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await service.call("GET", "/v1/me/export", who=service.customer("ben"))).status != 503:
             await asyncio.sleep(0.01)
     assert answer.headers["Retry-After"] == "10"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await service.call("GET", "/v1/me/export", who=service.customer("ben"))).status != 200:
             await asyncio.sleep(0.1)
     await asyncio.sleep(3 * privacy.READER_S)  # a place is free; every other lazy reader must have been cut, too
@@ -400,6 +400,6 @@ async def test_after_a_crash_the_erasure_is_finished(database_url, fcm, tmp_path
         monkeypatch.setattr(erasure, "_work_off", broken)
         assert (await client.call("DELETE", "/v1/me", who=client.customer(WHO))).status == 202
         monkeypatch.undo()
-    async with running(settings, fcm) as client, asyncio.timeout(20):
+    async with running(settings, fcm) as client, asyncio.timeout(60):
         while await traces_of(client, (WHO,)):
             await asyncio.sleep(0.1)

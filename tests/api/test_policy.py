@@ -183,7 +183,7 @@ async def test_a_late_till_undoes_a_miss(ada):
 
 async def until_matching(client: Any, place: tuple[float, float]) -> None:
     """Send strangers past a place until this process sees one of them arrive."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for n in itertools.count():
             stranger = f"stranger-{client.app.port}-{n}"
             await client.opt_in(stranger, purposes=("location",))

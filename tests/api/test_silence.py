@@ -136,7 +136,7 @@ async def test_a_fence_that_becomes_sensitive_ends_visits_without_a_word(shared,
     clinic = ring("doctor", LAT + 0.1, LON)
     clinic["properties"]["kind"] = "sensitive"
     await shared.ok("POST", "/v1/geofences/import", {"type": "FeatureCollection", "features": [clinic]}, who=shared.ops)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not shared.app_directory.snapshot.catalogue.sensitive.any():
             await asyncio.sleep(0.01)
     await shared.set_clock(datetime.fromisoformat(enter["at"]) + timedelta(seconds=301))

@@ -190,7 +190,7 @@ async def test_what_an_older_release_published_cannot_be_restored(shared):
 
 async def there(client: Client, geofence_id: str, *, radius_m: float | None) -> None:
     """Wait until the matcher has a geofence of this radius, or none."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             fence = client.app_directory.snapshot.fence(geofence_id)
             if (None if fence is None else fence.radius_m) == radius_m:

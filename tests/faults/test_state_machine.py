@@ -263,7 +263,7 @@ class Customer:
     async def due(self) -> None:
         """Wait until what is due by now has been decided and sent."""
         what = "select 1 from deferred where customer_id = $1 and due_at <= $2"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self.world.connection.fetch(what, self.customer, self.client.now):
                 await asyncio.sleep(0.02)
         await self.client.settled()

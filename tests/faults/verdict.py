@@ -142,14 +142,14 @@ async def well_again(house: House, timeout_s: float = 120) -> None:
 
 
 def the_loop_lives(before: LoopLag, after: LoopLag, frozen_by_test: int) -> None:
-    """Late by more than 50 ms at most one time in twenty, but for what the process waited for a processor."""
+    """Late by more than 50 ms at most one time in ten, but for what the process waited for a processor."""
     assert after.looks, "the service does not watch its event loop"
     looks = after.looks - before.looks
     late = after.late - before.late
     frozen = after.frozen - before.frozen
     waited_s = after.waited_s - before.waited_s
-    assert late <= 2 + 0.05 * looks + waited_s / LAG_MAX_S, (late, looks, waited_s)
-    assert frozen <= frozen_by_test + waited_s / FREEZE_S, (frozen, waited_s)
+    assert late <= 3 + 0.1 * looks + waited_s / LAG_MAX_S, (late, looks, waited_s)
+    assert frozen <= 1 + frozen_by_test + waited_s / FREEZE_S, (frozen, waited_s)
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ async def test_a_401_that_stays_blames_the_credentials(fcm, sender, kind, reason
 
 async def test_a_slow_token_endpoint_does_not_stop_the_service(fcm, sender):
     """While Google's token endpoint is slow, everything else in the service goes on."""
-    fcm.script_token_endpoint(Answer("accept", delay_s=0.6))
+    fcm.script_token_endpoint(Answer("accept", delay_s=1.5))
     sending = asyncio.create_task(sender.send(push()))
     worst_s = 0.0
     while not sending.done():
@@ -224,21 +224,21 @@ async def test_a_slow_token_endpoint_does_not_stop_the_service(fcm, sender):
         await asyncio.sleep(0.005)
         worst_s = max(worst_s, time.perf_counter() - before_s)
     assert isinstance(sending.result(), Accepted)
-    assert worst_s < 0.25
+    assert worst_s < 1
 
 
 async def test_the_access_token_is_renewed_before_it_ends(account, fcm):
     """A new access token is fetched while the old one still holds: no push waits for it."""
-    fcm.token_lifetime_s = 3
+    fcm.token_lifetime_s = 20
     sender = FcmSender(account, endpoint=fcm.base_url)
     await sender.send(push(1))
-    fcm.script_token_endpoint(Answer("accept", delay_s=0.2))
-    await asyncio.sleep(2.75)
-    before_s = time.perf_counter()
+    fcm.script_token_endpoint(Answer("accept", delay_s=2))
+    sender._access._refresh_at_s = time.monotonic()  # as if nine tenths of its time were over
     assert isinstance(await sender.send(push(2)), Accepted)
-    assert time.perf_counter() - before_s < 0.15
-    await asyncio.sleep(0.4)
-    assert fcm.token_requests == 2
+    assert len(fcm._access_tokens) == 1
+    async with asyncio.timeout(60):
+        while len(fcm._access_tokens) < 2:
+            await asyncio.sleep(0.02)
     await sender.close()
 
 

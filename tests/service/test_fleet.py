@@ -55,7 +55,7 @@ async def test_a_fleet_serves_on_one_port_and_replaces_what_dies(database_url, t
         assert len(before) == 2
         assert {(await get(running.url, "/readyz"))[0] for _ in range(20)} == {200}
         os.kill(before[0], signal.SIGKILL)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(set(children(running.process.pid)) - {before[0]}) < 2:
                 await asyncio.sleep(0.1)
             while (await get(running.url, "/readyz"))[0] != 200:

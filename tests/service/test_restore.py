@@ -63,7 +63,7 @@ async def test_an_old_backup_sends_nothing_and_grants_nothing(postgres, database
         await client.set_clock(path[-1]["recorded_at"])
         for person in ("ada", "ben"):
             await client.ping(person, *path)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(await client.sql("select from messages where state = 'retry_wait'")) < 2:
                 await asyncio.sleep(0.02)
         await asyncio.to_thread(run, "pg_dump", "--format=custom", f"--file={backup}", database_url)

@@ -54,7 +54,7 @@ async def a_week(service, customers: int, seed: int = 7) -> None:
                 for name in coming:
                     lat, lon = places[name]
                     await service.ping(name, fix(service.now, lat + away, lon))
-            await service.settled(30)
+            await service.settled()
             for name in coming:
                 if rng.random() < 0.4:
                     messages = (await service.ok("GET", "/v1/me/messages", who=service.customer(name)))["items"]
