@@ -29,13 +29,13 @@ async def test_every_statement_prepares(room, database_url):
 
 @pytest.mark.parametrize("room", rooms())
 def test_every_statement_has_a_plain_name(room):
-    """Names are lower case with underscores, once each, and no text stands outside of a named statement."""
+    """Names are lower case with underscores, once each, and only words about all of them stand before."""
     text = (SQL / f"{room}.sql").read_text()
     names = re.findall(r"^-- *name: *(.*)$", text, re.MULTILINE)
     assert [query.name for query in Queries(room)] == names
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names)
-    assert text.startswith("-- name: ")
+    assert all(line.startswith("--") or not line for line in text.partition("-- name: ")[0].splitlines())
 
 
 def test_every_statement_is_used():
