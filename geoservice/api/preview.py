@@ -54,7 +54,7 @@ _HEARS_NOTHING: Final = ErrorPlace(
 
 def _first_heard(campaign: Campaign, snapshot: Snapshot) -> Geofence | None:
     """The first geofence that the trigger names."""
-    return next((fence for fence in snapshot.catalogue.fences if campaign.listens_at(as_fact(fence))), None)
+    return next((fence for fence in snapshot.catalogue.present if campaign.listens_at(as_fact(fence))), None)
 
 
 ROUTES: Final = (

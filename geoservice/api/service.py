@@ -77,7 +77,7 @@ _MISSING: Final = {
 
 async def get_metrics(call: Call) -> web.Response:
     """Give the metrics in Prometheus' text format."""
-    CATALOGUE.set(len(call.services.directory.snapshot.catalogue.fences))
+    CATALOGUE.set(len(call.services.directory.snapshot.catalogue.index_of))
     return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -283,7 +283,7 @@ class Phones:
                     changes_at=hours.changes_at,
                 )
             )
-        features = [to_feature(fence) for fence in snapshot.catalogue.fences]
+        features = [to_feature(fence) for fence in snapshot.catalogue.present]
         geofences = {"type": "FeatureCollection", "features": features}
         city = CityAnswer(RETAILER, NOTICE, TOPICS, ITEMS, stores, geofences)
         return answer(msgspec.to_builtins(city))

@@ -9,14 +9,8 @@ Two questions, both for a whole batch of fixes at once:
 ``evidence``  Which share of the fix's error disc lies inside the fence, and how far is it outside?
 
 A fix's error is a circular normal distribution whose 68 % radius is the reported accuracy, so that sigma =
-accuracy / 1.51. Its mass inside an outline, seen from the fix in polar coordinates, is a sum over the
-outline's edges (the inner integral, over the distance, has a closed form; what is left is Owen's T function):
-
-    p = 1/2π · Σ ∫ (1 - exp(-d² / (2 σ² cos² θ))) dθ
-
-with d an edge's signed distance, θ the angle from its perpendicular. Holes, corners and narrow shapes need no
-special care, as they would with the straight-edge formula, and there are no samples, so no noise. Further
-than 3 sigma from every edge the answer is 0 or 1.
+accuracy / 1.51. Its mass inside an outline is exact (`geoservice.geofencing.mass`). Further than 3 sigma from every
+edge the answer is 0 or 1.
 
 Metres: circles are measured by distance (the chord through the WGS 84 ellipsoid, bent to an arc), so that
 poles and ±180° are nothing special. Polygons are measured in a frame of their own, metres east and north of
@@ -26,22 +20,21 @@ always decided by the outline's own degrees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
+from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes
+from geoservice.geofencing.boxes import BoxIndex, circle_boxes, diagonals, split_at_180, tree_entries
+from geoservice.geofencing.frames import Frames
 from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
+from geoservice.geofencing.ground import arc_m, earth_centred, share_in_spheres
 from geoservice.geofencing.jurisdictions import DEFAULT_BUFFER_M, buffer_m
+from geoservice.geofencing.mass import mass_in_circle, mass_towards_edges
 from geoservice.vocabulary import GeofenceKind
-
-Floats = NDArray[np.float64]
-Indexes = NDArray[np.intp]
-Bools = NDArray[np.bool_]
-Geometries = NDArray[Any]
 
 ACCURACY_PER_SIGMA: Final = 1.51
 """The radius that holds 68 % of a circular normal distribution, in sigmas: √(-2 ln 0.32)."""
@@ -49,26 +42,18 @@ ACCURACY_PER_SIGMA: Final = 1.51
 CLEAR_SIGMAS: Final = 3.0
 """Further than this from every edge, a fix is plainly inside or plainly outside."""
 
-POLAR_LATITUDE: Final = 85.0
-"""From here to the pole, degrees of longitude shrink too fast for a frame that is straight in degrees."""
-
-# WGS 84: equatorial radius, flattening, eccentricity squared; and the mean radius (IUGG) for chords and arcs.
-_EQUATOR_M: Final = 6_378_137.0
-_FLATTENING: Final = 1 / 298.257223563
-_E2: Final = _FLATTENING * (2 - _FLATTENING)
-_MEAN_RADIUS_M: Final = 6_371_008.8
-_MIN_METRES_PER_DEGREE: Final = 110_574.0  # of latitude, at the equator, where it is shortest
-_POLE_METRES_PER_DEGREE: Final = 111_694.0
-
-_EDGE_NODES, _EDGE_WEIGHTS = np.polynomial.legendre.leggauss(16)
-_CIRCLE_NODES, _CIRCLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
-_NEGLIGIBLE_SIGMAS: Final = 5.0  # beyond it lies less than 0.000004 of the mass
 _WORTH_PREPARING: Final = 64  # vertices; below it, an index saves no time and doubles the memory
 _EDGES_AT_ONCE: Final = 100_000  # bounds the memory of one step to some tens of megabytes
 _WIDE_REACH_M: Final = 10_000.0  # from here on it does not matter where exactly a disc ends
 _MANY_SENSITIVE: Final = 16  # boxes within reach; with more, it does not matter either
-_LINES_AT_ONCE: Final = 5_000
 _PAIRS_AT_ONCE: Final = 500_000  # bounds the memory of one step to some tens of megabytes
+
+_COLUMNS: Final = (
+    "effective_radius_m", "sensitive", "buffer_m", "watched", "_gone", "_many_boxes", "_circle", "_centre", "_geometry",
+    # In this order: what is known has its outline there, also while another thread fills them.
+    "_known", "_outline",
+)  # fmt: skip
+"""What a catalogue holds one of for each geofence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -81,7 +66,11 @@ class Catalogue:
 
     version: int
     fences: tuple[Geofence, ...]
+    """By index; some may be gone (`with_changes`), and no answer names their index any more."""
     index_of: Mapping[str, int]
+    """Of those that are there."""
+    jurisdiction: str | None
+    """That of sensitive places that name none."""
     effective_radius_m: Floats
     """√(area/π) of a polygon, the radius of a circle."""
     sensitive: Bools
@@ -91,17 +80,18 @@ class Catalogue:
     """Whether a phone's operating system should look for it: no sensitive place, and nothing that beacons find."""
     by_beacon: Mapping[tuple[str, ...], tuple[int, ...]]
     """Protocol and ids of a beacon -> the geofences that list it."""
-    _tree: Any
-    _owner: Indexes
-    """Which geofence each entry of the tree belongs to; some need more than one box."""
+    _boxes: tuple[BoxIndex, ...]
+    """Over the first geofences, and over those that came later, if any did."""
+    _indexed: int
+    """How many are the first."""
+    _gone: Bools
     _many_boxes: Bools
-    _sensitive_tree: Any
+    _sensitive_boxes: BoxIndex
     """The boxes of the sensitive geofences only."""
-    _sensitive_owner: Indexes
     _circle: Bools
     _centre: Floats
     """(n, 3): centres of circles in metres from the Earth's centre; zeros for polygons."""
-    _frames: _Frames
+    _frames: Frames
     _geometry: Geometries
     _outline: Geometries
     """Edges of polygons in metres, oriented with the inside on the left; None until first needed."""
@@ -115,34 +105,75 @@ class Catalogue:
         geometry[:] = [fence.geometry for fence in fences]
         radius = np.array([fence.radius_m or 0.0 for fence in fences], dtype=np.float64)
         circle = shapely.get_type_id(geometry) == shapely.GeometryType.POINT
-        lon, lat = _centres(geometry, circle)
-        frames = _Frames.around(geometry, circle)
+        frames = Frames.around(geometry, circle)
         effective = np.where(circle, radius, np.sqrt(frames.area_m2(geometry) / np.pi))
-        boxes, owner = _tree_entries(circle, lon, lat, radius, frames.bounds)
         sensitive = np.array([fence.kind is GeofenceKind.SENSITIVE for fence in fences], dtype=np.bool_)
-        kept_dark = np.flatnonzero(sensitive[owner])
+        boxes = _index(np.arange(len(fences)), circle, frames, effective)
         return cls(
             version=version,
             fences=tuple(fences),
             index_of={fence.geofence_id: index for index, fence in enumerate(fences)},
+            jurisdiction=jurisdiction,
             effective_radius_m=effective,
             sensitive=sensitive,
             buffer_m=_buffers_m(fences, sensitive, jurisdiction),
             watched=np.array([_is_watched(fence) for fence in fences], dtype=np.bool_),
             by_beacon=_by_beacon(fences),
-            _tree=shapely.STRtree(_diagonals(boxes)),
-            _owner=owner,
-            _many_boxes=np.bincount(owner, minlength=len(fences)) > 1,
-            _sensitive_tree=shapely.STRtree(shapely.box(*boxes[kept_dark].T)),
-            _sensitive_owner=owner[kept_dark],
+            _boxes=(boxes,),
+            _indexed=len(fences),
+            _gone=np.zeros(len(fences), dtype=np.bool_),
+            _many_boxes=np.bincount(boxes.owner, minlength=len(fences)) > 1,
+            _sensitive_boxes=_index_of_sensitive(sensitive, circle, frames, effective),
             _circle=circle,
-            _centre=np.where(circle[:, None], earth_centred(lon, lat), 0.0),
+            _centre=np.where(circle[:, None], earth_centred(frames.lon, frames.lat), 0.0),
             _frames=frames,
             _geometry=geometry,
             _outline=np.full(len(fences), None, dtype=object),
             _known=np.zeros(len(fences), dtype=np.bool_),
             _edges={},
         )
+
+    def with_changes(self, gone: Collection[str], come: Sequence[Geofence], version: int) -> Self:
+        """Leave some geofences out and take others in; one that changed is gone, and comes.
+
+        It takes a small part of the time of a new catalogue: nobody has to wait for it. What is gone leaves a gap, and
+        what came later is looked for by itself: many such changes (`worn`) are to be followed by a `build`.
+        """
+        new = type(self).build(come, version, self.jurisdiction)
+        shift, dropped = len(self.fences), [self.index_of[geofence_id] for geofence_id in gone]
+        index_of = dict(self.index_of)
+        for geofence_id in gone:
+            del index_of[geofence_id]
+        index_of.update((geofence_id, shift + index) for geofence_id, index in new.index_of.items())
+        columns: dict[str, Any] = {name: np.concatenate((getattr(self, name), getattr(new, name))) for name in _COLUMNS}
+        columns["_gone"][dropped] = True
+        columns["sensitive"][dropped] = False
+        frames = self._frames.and_those(new._frames)  # noqa: SLF001 - one of its own kind
+        where = columns["_circle"], frames, columns["effective_radius_m"]
+        later = self._indexed + np.flatnonzero(~columns["_gone"][self._indexed :])
+        if self.sensitive[dropped].any() or new.sensitive.any():
+            columns["_sensitive_boxes"] = _index_of_sensitive(columns["sensitive"], *where)
+        return replace(
+            self,
+            version=version,
+            fences=self.fences + new.fences,
+            index_of=index_of,
+            by_beacon=_with_beacons(self.by_beacon, set(dropped), new.by_beacon, shift),
+            _boxes=(self._boxes[0], _index(later, *where)),
+            _frames=frames,
+            _edges=self._edges.copy(),
+            **columns,
+        )
+
+    @property
+    def worn(self) -> int:
+        """How many geofences have come or gone since it was built."""
+        return len(self.fences) - self._indexed + int(np.count_nonzero(self._gone))
+
+    @property
+    def present(self) -> list[Geofence]:
+        """Every geofence that is there."""
+        return [self.fences[index] for index in self.index_of.values()]
 
     def dwell_s(self, fence: int) -> float:
         """After how many seconds inside a dwell is told."""
@@ -159,22 +190,28 @@ class Catalogue:
 
     def within(self, lon: float, lat: float, reach_m: float) -> Indexes:
         """The geofences whose bounding box touches that of a disc around a position."""
-        disc = _circle_boxes(np.array([lon]), np.array([lat]), np.array([reach_m]))
-        boxes, _ = _split_at_180(disc, np.zeros(1, dtype=np.intp))
-        _, entry = self._tree.query(shapely.box(*boxes.T))
-        return np.unique(self._owner[entry])
+        disc = circle_boxes(np.array([lon]), np.array([lat]), np.array([reach_m]))
+        boxes, _ = split_at_180(disc, np.zeros(1, dtype=np.intp))
+        return np.unique(self._touching(shapely.box(*boxes.T))[1])
 
     def match(self, lon: Floats, lat: Floats) -> tuple[Indexes, Indexes]:
         """Pairs (index of the fix, index of the geofence) whose bounding box holds the fix, sorted by fix.
 
         ``lon`` and ``lat`` are degrees, shape (n,). A geofence that is not named has p < 0.5.
         """
-        fix, entry = self._tree.query(shapely.points(lon, lat))
-        fence = self._owner[entry]
-        if self._many_boxes[fence].any():
-            pairs = np.unique(fix * len(self.fences) + fence)
-            return pairs // len(self.fences), pairs % len(self.fences)
-        return fix, fence
+        return self._touching(shapely.points(lon, lat))
+
+    def _touching(self, shapes: Geometries) -> tuple[Indexes, Indexes]:
+        """Pairs (index of the shape, index of a geofence whose box touches the shape's), each once, by shape."""
+        first, *others = (index.query(shapes) for index in self._boxes)
+        _, fence = first
+        found = [first, *(each for each in others if each[0].size)]
+        if len(found) == 1 and not (self._many_boxes[fence] | self._gone[fence]).any():
+            return first
+        shape, fence = (np.concatenate(each) for each in zip(*found, strict=True))
+        here = ~self._gone[fence]
+        pairs = np.unique(shape[here] * len(self.fences) + fence[here])
+        return np.divmod(pairs, max(len(self.fences), 1))
 
     def evidence(
         self, lon: Floats, lat: Floats, accuracy_m: Floats, fix_index: Indexes, fence_index: Indexes
@@ -216,18 +253,14 @@ class Catalogue:
         ends[:, 0, 0], ends[:, 0, 1] = start_lon[line] + shift, start_lat[line]
         ends[:, 1, 0], ends[:, 1, 1] = end_lon[line] - turn[line] + shift, end_lat[line]
         drawn = shapely.linestrings(ends)
-        which, entry = self._tree.query(drawn)
-        fence = self._owner[entry]
-        if self._many_boxes[fence].any():
-            pairs = np.unique(which * fences + fence)
-            which, fence = pairs // fences, pairs % fences
+        which, fence = self._touching(drawn)
         share = np.zeros(len(fence))
         circle = self._circle[fence]
         at = np.flatnonzero(circle & (which < len(turn)))
         if at.size:
             starts, stops = earth_centred(start_lon, start_lat), earth_centred(end_lon, end_lat)
             centre, radius_m = self._centre[fence[at]], self.effective_radius_m[fence[at]]
-            share[at] = _share_in_spheres(starts, stops, which[at], centre, radius_m)
+            share[at] = share_in_spheres(starts, stops, which[at], centre, radius_m)
         at = np.flatnonzero(~circle)
         if at.size:
             inside = shapely.intersection(drawn[which[at]], self._geometry[fence[at]])
@@ -246,23 +279,23 @@ class Catalogue:
         about, the disc's bounding box counts as the disc: that errs towards privacy, and bounds time and memory.
         """
         near = np.zeros(len(lon), dtype=np.bool_)
-        if not len(self._sensitive_owner):
+        if not len(self._sensitive_boxes.owner):
             return near
         reach_m = accuracy_m + DEFAULT_BUFFER_M  # no belt is wider
         wide = reach_m > _WIDE_REACH_M
-        boxes, fix = _split_at_180(_circle_boxes(lon, lat, reach_m), np.arange(len(lon)))
+        boxes, fix = split_at_180(circle_boxes(lon, lat, reach_m), np.arange(len(lon)))
         discs = shapely.box(*boxes.T)
         near[fix[self._touching_sensitive(discs, np.flatnonzero(wide[fix]))]] = True
         narrow = np.flatnonzero(~wide[fix])
-        for some in np.array_split(narrow, len(narrow) * len(self._sensitive_owner) // _PAIRS_AT_ONCE + 1):
+        for some in np.array_split(narrow, len(narrow) * len(self._sensitive_boxes.owner) // _PAIRS_AT_ONCE + 1):
             if some.size:
-                disc, entry = self._sensitive_tree.query(discs[some])
-                near[self._within_reach(lon, lat, accuracy_m, fix[some[disc]], self._sensitive_owner[entry])] = True
+                disc, fence = self._sensitive_boxes.query(discs[some])
+                near[self._within_reach(lon, lat, accuracy_m, fix[some[disc]], fence)] = True
         return near
 
     def _touching_sensitive(self, discs: Geometries, some: Indexes) -> Indexes:
         """Those of some boxes that touch the box of any sensitive geofence; it stops at the first it finds."""
-        pairs, apart = self._sensitive_tree.query_nearest(discs[some], all_matches=False, return_distance=True)
+        pairs, apart = self._sensitive_boxes.tree.query_nearest(discs[some], all_matches=False, return_distance=True)
         touching: Indexes = some[pairs[0][apart == 0]]
         return touching
 
@@ -282,7 +315,7 @@ class Catalogue:
         p = (outside_m <= 0).astype(np.float64)
         near = np.flatnonzero(np.abs(outside_m) <= CLEAR_SIGMAS * sigma_m)
         if near.size:
-            p[near] = _mass_in_circle(distance_m[near] / sigma_m[near], radius_m[near] / sigma_m[near])
+            p[near] = mass_in_circle(distance_m[near] / sigma_m[near], radius_m[near] / sigma_m[near])
         return p, np.maximum(outside_m, 0.0)
 
     def _polygons(self, lon: Floats, lat: Floats, sigma_m: Floats, fence: Indexes) -> tuple[Floats, Floats]:
@@ -306,7 +339,7 @@ class Catalogue:
         seen_from_fix[:, 1::2] -= np.repeat(y, counts)[:, None]
         seen_from_fix /= np.repeat(sigma_m, counts)[:, None]
         starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-        return np.clip(np.add.reduceat(_mass_towards_edges(seen_from_fix), starts), 0.0, 1.0)
+        return np.clip(np.add.reduceat(mass_towards_edges(seen_from_fix), starts), 0.0, 1.0)
 
     def _learn(self, fence: Indexes) -> None:
         """Bring the outlines of these polygons to metres, and prepare the intricate ones."""
@@ -326,6 +359,23 @@ class Catalogue:
             edges = edges[(edges[:, :2] != edges[:, 2:]).any(axis=1)]
             self._edges[index] = edges
         return edges
+
+
+def _index(some: Indexes, circle: Bools, frames: Frames, radius_m: Floats) -> BoxIndex:
+    boxes, owner = _boxes_of(some, circle, frames, radius_m)
+    return BoxIndex(shapely.STRtree(diagonals(boxes)), owner)
+
+
+def _index_of_sensitive(sensitive: Bools, circle: Bools, frames: Frames, radius_m: Floats) -> BoxIndex:
+    boxes, owner = _boxes_of(np.flatnonzero(sensitive), circle, frames, radius_m)
+    return BoxIndex(shapely.STRtree(shapely.box(*boxes.T)), owner)
+
+
+def _boxes_of(some: Indexes, circle: Bools, frames: Frames, radius_m: Floats) -> tuple[Floats, Indexes]:
+    """The boxes of some geofences, (m, 4) in degrees, and the geofence that each belongs to; m ≥ n."""
+    at = frames.lon[some], frames.lat[some], radius_m[some], frames.bounds[some]
+    boxes, owner = tree_entries(circle[some], *at)
+    return boxes, some[owner]
 
 
 def _buffers_m(fences: Sequence[Geofence], sensitive: Bools, otherwise: str | None) -> Floats:
@@ -357,247 +407,13 @@ def _by_beacon(fences: Sequence[Geofence]) -> dict[tuple[str, ...], tuple[int, .
     return found
 
 
-# Positions and distances ------------------------------------------------------------------------------------
-
-
-def earth_centred(lon: Floats, lat: Floats) -> Floats:
-    """(n, 3): degrees to metres from the Earth's centre, on the WGS 84 ellipsoid (ECEF)."""
-    phi, lam = np.radians(lat), np.radians(lon)
-    sin, cos = np.sin(phi), np.cos(phi)
-    normal = _EQUATOR_M / np.sqrt(1 - _E2 * sin * sin)
-    return np.stack((normal * cos * np.cos(lam), normal * cos * np.sin(lam), normal * (1 - _E2) * sin), axis=1)
-
-
-def arc_m(a: Floats, b: Floats) -> Floats:
-    """Metres along the ground between earth-centred points, shape (n, 3) each.
-
-    The chord, bent to an arc of the mean radius; against the geodesic 1 mm at 10 km, 1 m at 100 km.
-    """
-    apart = a - b
-    chord = np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2 + apart[:, 2] ** 2)
-    half = np.minimum(chord / (2 * _MEAN_RADIUS_M), 1.0)
-    return 2 * _MEAN_RADIUS_M * np.arcsin(half)
-
-
-def _share_in_spheres(start: Floats, end: Floats, line: Indexes, centre: Floats, radius_m: Floats) -> Floats:
-    """Which share of each pair's line, start to end, lies within the radius of its centre; 0 if either end does."""
-    share = np.zeros(len(line))
-    outside = np.flatnonzero(
-        (_distance_squared(start[line], centre) > radius_m**2) & (_distance_squared(end[line], centre) > radius_m**2)
-    )
-    if outside.size:
-        line = line[outside]
-        along, away = (end - start)[line], start[line] - centre[outside]
-        a = np.maximum((along * along).sum(axis=1), 1e-12)
-        b = (along * away).sum(axis=1)
-        c = (away * away).sum(axis=1) - radius_m[outside] ** 2
-        root = np.sqrt(np.maximum(b * b - a * c, 0.0))
-        share[outside] = np.clip((-b + root) / a, 0.0, 1.0) - np.clip((-b - root) / a, 0.0, 1.0)
-    return share
-
-
-def _distance_squared(one: Floats, other: Floats) -> Floats:
-    apart = one - other
-    return np.asarray(np.einsum("ij,ij->i", apart, apart))
-
-
-def _metres_per_degree(lat: Floats) -> tuple[Floats, Floats]:
-    """Of longitude and of latitude, at these latitudes, on the WGS 84 ellipsoid."""
-    sin, cos = np.sin(np.radians(lat)), np.cos(np.radians(lat))
-    bend = 1 - _E2 * sin * sin
-    degree = np.pi / 180 * _EQUATOR_M
-    return degree * cos / np.sqrt(bend), degree * (1 - _E2) / bend**1.5
-
-
-def _wrapped(lon: Floats) -> Floats:
-    """A difference of longitudes, brought to -180 (inclusive) … 180."""
-    return (lon + 180.0) % 360.0 - 180.0
-
-
-# Frames in metres -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class _Frames:
-    """A frame in metres for each geofence: around its middle, or around the pole."""
-
-    bounds: Floats
-    """(n, 4): west, south, east, north in degrees; west > east where the fence crosses 180°."""
-    lon: Floats
-    lat: Floats
-    per_lon: Floats
-    per_lat: Floats
-    pole: NDArray[np.int8]
-    """+1 or -1 where the frame is the plane around that pole, else 0."""
-    crossing: Bools
-
-    @classmethod
-    def around(cls, geometry: Geometries, circle: Bools) -> Self:
-        """Frames for these fences; those of circles are never asked."""
-        bounds = shapely.bounds(geometry).reshape(-1, 4)
-        many = shapely.get_num_geometries(geometry) > 1
-        # Split at 180°, a fence has parts that touch both sides; one that holds a pole is a single part.
-        crossing = many & ~circle & (bounds[:, 2] - bounds[:, 0] > 180.0)
-        for index in np.flatnonzero(crossing):
-            bounds[index, [0, 2]] = _west_and_east(geometry[index])
-        middle = (bounds[:, 0] + bounds[:, 2]) / 2
-        lat = (bounds[:, 1] + bounds[:, 3]) / 2
-        per_lon, per_lat = _metres_per_degree(lat)
-        north, south = bounds[:, 3] > POLAR_LATITUDE, bounds[:, 1] < -POLAR_LATITUDE
-        return cls(
-            bounds=bounds,
-            lon=np.where(crossing, 180.0, middle),  # on the seam, so that both sides meet exactly
-            lat=lat,
-            per_lon=per_lon,
-            per_lat=per_lat,
-            pole=np.where(circle, 0, north.astype(np.int8) - (south & ~north)).astype(np.int8),
-            crossing=crossing,
-        )
-
-    def project(self, fence: Indexes, lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
-        """Metres east and north, each point in the frame of its fence; all of shape (k,)."""
-        x = _wrapped(lon - self.lon[fence]) * self.per_lon[fence]
-        y = (lat - self.lat[fence]) * self.per_lat[fence]
-        polar = np.flatnonzero(self.pole[fence])
-        if polar.size:
-            sign = self.pole[fence[polar]]
-            from_pole_m = (90.0 - sign * lat[polar]) * _POLE_METRES_PER_DEGREE
-            angle = sign * np.radians(lon[polar])  # seen from above the pole, so that the inside stays on the left
-            x[polar], y[polar] = from_pole_m * np.cos(angle), from_pole_m * np.sin(angle)
-        return x, y
-
-    def in_metres(self, fence: Indexes, geometry: Geometries) -> Geometries:
-        """These polygons in their frames, counter-clockwise, without seams."""
-        around_pole = np.flatnonzero(self.pole[fence])
-        source = geometry.copy()
-        # What is straight in degrees is bent around the pole: short pieces keep it within a decimetre.
-        source[around_pole] = shapely.segmentize(source[around_pole], 0.05)
-        degrees, owner = shapely.get_coordinates(source, return_index=True)
-        x, y = self.project(fence[owner], degrees[:, 0], degrees[:, 1])
-        projected = shapely.set_coordinates(source, np.column_stack((x, y)))
-        for index in np.flatnonzero(self.crossing[fence] | (self.pole[fence] != 0)):
-            # The seam at 180°, and the spike that it leaves at the pole, are no edges.
-            whole = shapely.make_valid(projected[index], method="structure", keep_collapsed=False)
-            projected[index] = shapely.union_all(shapely.get_parts(whole))
-        return np.asarray(shapely.orient_polygons(projected))
-
-    def area_m2(self, geometry: Geometries) -> Floats:
-        """The areas of polygons; 0 for circles."""
-        area = shapely.area(geometry) * self.per_lon * self.per_lat
-        polar = np.flatnonzero(self.pole)
-        if polar.size:
-            area[polar] = shapely.area(self.in_metres(polar, geometry[polar]))
-        return np.asarray(area, dtype=np.float64)
-
-
-def _west_and_east(geometry: Any) -> tuple[float, float]:
-    """The western and eastern limits of a fence in two parts around 180°."""
-    parts = shapely.bounds(shapely.get_parts(geometry))
-    before = parts[:, 0] + parts[:, 2] > 0  # the parts that end at +180°
-    if before.all() or not before.any():
-        return float(parts[:, 0].min()), float(parts[:, 2].max())
-    return float(parts[before, 0].min()), float(parts[~before, 2].max())
-
-
-# The tree's boxes -------------------------------------------------------------------------------------------
-
-
-def _centres(geometry: Geometries, circle: Bools) -> tuple[Floats, Floats]:
-    """Longitudes and latitudes of circles' centres; zeros for polygons."""
-    lon, lat = np.zeros(len(geometry)), np.zeros(len(geometry))
-    lon[circle], lat[circle] = shapely.get_x(geometry[circle]), shapely.get_y(geometry[circle])
-    return lon, lat
-
-
-def _tree_entries(circle: Bools, lon: Floats, lat: Floats, radius_m: Floats, bounds: Floats) -> tuple[Floats, Indexes]:
-    """(m, 4) boxes in degrees, and the geofence that each belongs to; m ≥ n."""
-    boxes = np.where(circle[:, None], _circle_boxes(lon, lat, radius_m), bounds)
-    boxes, owner = _split_at_180(boxes, np.arange(len(boxes)))
-    # -180° and 180° are the same meridian: what touches one side is found from the other, too.
-    west, east = boxes[:, 0] <= -180.0, boxes[:, 2] >= 180.0
-    at_east, at_west = np.flatnonzero(west & ~east), np.flatnonzero(east & ~west)
-    seam = np.concatenate((boxes[at_east], boxes[at_west]))
-    seam[:, [0, 2]] = np.repeat((180.0, -180.0), (len(at_east), len(at_west)))[:, None]
-    return np.concatenate((boxes, seam)), np.concatenate((owner, owner[at_east], owner[at_west]))
-
-
-def _circle_boxes(lon: Floats, lat: Floats, radius_m: Floats) -> Floats:
-    """(n, 4) boxes that hold these circles; west and east may pass ±180°, and span 360° around a pole."""
-    high = radius_m / _MIN_METRES_PER_DEGREE
-    south, north = lat - high, lat + high
-    # The meridian that touches the circle on a sphere; 1 % more for the ellipsoid.
-    shrink = np.cos(np.radians(np.minimum(np.abs(lat), 90.0)))
-    ratio = np.sin(np.minimum(np.radians(high), np.pi / 2)) * 1.01 / np.maximum(shrink, 1e-12)
-    round_the_pole = (north >= 90.0) | (south <= -90.0) | (ratio >= 1.0)
-    wide = np.degrees(np.arcsin(np.minimum(ratio, 1.0)))
-    west = np.where(round_the_pole, -180.0, lon - wide)
-    east = np.where(round_the_pole, 180.0, lon + wide)
-    return np.column_stack((west, np.maximum(south, -90.0), east, np.minimum(north, 90.0)))
-
-
-def _split_at_180(boxes: Floats, owner: Indexes) -> tuple[Floats, Indexes]:
-    """Boxes within ±180°: those that pass it, or have west > east, become two."""
-    west, east = boxes[:, 0], boxes[:, 2]
-    passing = np.flatnonzero((west < -180.0) | (east > 180.0) | (west > east))
-    before, after = boxes[passing].copy(), boxes[passing].copy()
-    before[:, 0], before[:, 2] = np.where(west[passing] < -180.0, west[passing] + 360.0, west[passing]), 180.0
-    after[:, 0], after[:, 2] = -180.0, np.where(east[passing] > 180.0, east[passing] - 360.0, east[passing])
-    kept = np.delete(np.arange(len(boxes)), passing)
-    whole = np.concatenate((boxes[kept], before, after))
-    return whole, np.concatenate((owner[kept], owner[passing], owner[passing]))
-
-
-def _diagonals(boxes: Floats) -> Geometries:
-    """What the tree stores: a line has the same box as a rectangle, and takes a third of its memory."""
-    lines = boxes.reshape(-1, 2, 2)
-    # In pieces: the event loop of this process must wait while one is made.
-    pieces = np.array_split(lines, len(lines) // _LINES_AT_ONCE + 1)
-    return np.concatenate([shapely.linestrings(piece) for piece in pieces])
-
-
-# The mass of a normal distribution --------------------------------------------------------------------------
-
-
-def _mass_towards_edges(edges: Floats) -> Floats:
-    """The mass in the triangle fix, start, end of each edge; below 0 where the fix is on the edge's right.
-
-    ``edges`` are x1, y1, x2, y2 in sigmas around the fix, shape (n, 4).
-    """
-    x1, y1, x2, y2 = edges.T
-    along_x, along_y = x2 - x1, y2 - y1
-    length = np.hypot(along_x, along_y)
-    distance = (x1 * along_y - y1 * along_x) / length
-    start, end = (x1 * along_x + y1 * along_y) / length, (x2 * along_x + y2 * along_y) / length
-    away = np.abs(distance)
-    first, last = np.arctan2(start, away), np.arctan2(end, away)
-    swept = last - first
-    # Where the edge is far, all of the mass in its direction lies before it.
-    nearest = np.hypot(away, np.maximum(np.maximum(start, -end), 0.0))
-    near = np.flatnonzero(nearest < _NEGLIGIBLE_SIGMAS)
-    half, middle = swept[near, None] / 2, (first[near, None] + last[near, None]) / 2
-    cosine = np.cos(middle + half * _EDGE_NODES)
-    reached = -np.expm1(-((away[near, None] / cosine) ** 2) / 2)
-    swept[near] = (half * _EDGE_WEIGHTS * reached).sum(axis=1)
-    return np.asarray(np.copysign(swept, distance) / (2 * np.pi))
-
-
-def _mass_in_circle(distance: Floats, radius: Floats) -> Floats:
-    """The mass within ``radius`` of a point at ``distance`` from the fix, both in sigmas, shape (n,).
-
-    Slices across the line through both centres: each slice's mass is an error function.
-    """
-    low = np.maximum(-radius, distance - _NEGLIGIBLE_SIGMAS)[:, None]
-    high = np.minimum(radius, distance + _NEGLIGIBLE_SIGMAS)[:, None]
-    x = (low + high) / 2 + (high - low) / 2 * _CIRCLE_NODES
-    radius = radius[:, None]
-    half_chord = np.sqrt(np.maximum((radius - x) * (radius + x), 0.0))
-    density = np.exp(-((x - distance[:, None]) ** 2) / 2) / np.sqrt(2 * np.pi)
-    slices = density * _erf(half_chord / np.sqrt(2)) * _CIRCLE_WEIGHTS
-    return np.asarray(np.clip(slices.sum(axis=1) * (high - low)[:, 0] / 2, 0.0, 1.0))
-
-
-def _erf(x: Floats) -> Floats:
-    """The error function for x ≥ 0, within 1.5e-7 (Abramowitz and Stegun 7.1.26); numpy has none."""
-    t = 1 / (1 + 0.3275911 * x)
-    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    return np.asarray(1 - series * np.exp(-x * x))
+def _with_beacons(
+    known: Mapping[tuple[str, ...], tuple[int, ...]],
+    gone: Collection[int],
+    new: Mapping[tuple[str, ...], tuple[int, ...]],
+    shift: int,
+) -> dict[tuple[str, ...], tuple[int, ...]]:
+    found = {key: kept for key, fences in known.items() if (kept := tuple(each for each in fences if each not in gone))}
+    for key, fences in new.items():
+        found[key] = (*found.get(key, ()), *(shift + each for each in fences))
+    return found

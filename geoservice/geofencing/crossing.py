@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geoservice.geofencing.catalogue import Catalogue, Floats, Indexes
+from geoservice.geofencing.arrays import Floats, Indexes
+from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.path import Path, Rows
 
 APART_S: Final = 120.0

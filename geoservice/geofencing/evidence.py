@@ -31,7 +31,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geoservice.geofencing.catalogue import Bools, Catalogue, Floats, Indexes
+from geoservice.geofencing.arrays import Bools, Floats, Indexes
+from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.path import Path, Rows
 from geoservice.geofencing.track import LOST_S, DeviceTrack, is_settled
 from geoservice.vocabulary import Source

@@ -11,7 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geoservice.geofencing.catalogue import Catalogue, Floats, Indexes, arc_m, earth_centred
+from geoservice.geofencing.arrays import Floats, Indexes
+from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.ground import arc_m, earth_centred
 from geoservice.geofencing.registered import LEAST_RADIUS_M, Circle, registered_circle
 
 MOST_OUTER_M: Final = 10_000.0

@@ -19,7 +19,8 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from geoservice.geofencing.catalogue import Bools, Floats, Indexes, arc_m, earth_centred
+from geoservice.geofencing.arrays import Bools, Floats, Indexes
+from geoservice.geofencing.ground import arc_m, earth_centred
 from geoservice.geofencing.track import DeviceTrack, Lately
 from geoservice.vocabulary import Fix
 

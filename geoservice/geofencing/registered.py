@@ -18,8 +18,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import shapely
 
-from geoservice.geofencing.catalogue import Catalogue, Indexes, arc_m, earth_centred
+from geoservice.geofencing.arrays import Indexes
+from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.evidence import P_INSIDE, Evidence, Statement
+from geoservice.geofencing.ground import arc_m, earth_centred
 from geoservice.geofencing.track import KnownFix
 from geoservice.vocabulary import OsEvent, OsTransition, Source
 

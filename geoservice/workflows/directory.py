@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -27,6 +27,8 @@ from geoservice.workflows.policy import load_policy
 
 CHANNEL: Final = "geoservice_directory"
 _POLL_S: Final = 1.0
+WORN_MOST: Final = 1_000
+"""After so many changes of single geofences, the whole index is built anew."""
 
 _sql = Queries("directory")
 _catalogue = Queries("catalogue")
@@ -85,6 +87,8 @@ class Directory:
         self._jurisdiction = jurisdiction
         self._fences: dict[str, Geofence] = {}
         """All geofences, whether they are in force now or not."""
+        self._bounded: dict[str, Geofence] = {}
+        """Those that begin or end."""
         self._in_force_until: datetime | None = None
         """When the next geofence begins or ends."""
         self._revisions: dict[str, int] = {}
@@ -105,8 +109,8 @@ class Directory:
                 self._revisions.update(stale)
                 self.snapshot = replace(self.snapshot, revisions=dict(self._revisions))
             elif self._in_force_until is not None and self._in_force_until <= self._clock.now():
-                version = self._revisions["geofences"]
-                self.snapshot = replace(self.snapshot, catalogue=await self._build(version))
+                catalogue = await self._changed_catalogue((), self._revisions["geofences"])
+                self.snapshot = replace(self.snapshot, catalogue=catalogue)
             self.loaded = True
 
     async def _load(self, connection: Connection, stale: Mapping[str, int]) -> Snapshot:
@@ -114,34 +118,49 @@ class Directory:
         if "stores" in stale:
             snapshot = replace(snapshot, stores=await load_stores(connection))
         if "geofences" in stale:
-            self._fences = await self._load_fences(connection, stale["geofences"])
-            snapshot = replace(snapshot, catalogue=await self._build(stale["geofences"]))
+            snapshot = replace(snapshot, catalogue=await self._load_catalogue(connection, stale["geofences"]))
         if "campaigns" in stale:
             snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
         if "policy" in stale:
             snapshot = replace(snapshot, retailer=await load_policy(connection, self.defaults))
         return snapshot
 
-    async def _load_fences(self, connection: Connection, version: int) -> dict[str, Geofence]:
+    async def _load_catalogue(self, connection: Connection, version: int) -> Catalogue:
         """Load what changed, where every change is on record, else everything."""
         since = self._revisions.get("geofences")
         if since is None or not await _catalogue.is_recorded.value(connection, since=since, through=version):
-            return {fence.geofence_id: fence for fence in await load_geofences(connection)}
+            self._fences = {fence.geofence_id: fence for fence in await load_geofences(connection)}
+            self._bounded = {key: fence for key, fence in self._fences.items() if _is_bounded(fence)}
+            return await self._build(version)
         rows = await _catalogue.changed_since.fetch(connection, since=since)
         there = await asyncio.to_thread(to_geofences, [row for row in rows if row["name"] is not None])
-        fences = self._fences.copy()
         for row in rows:
-            fences.pop(row["geofence_id"], None)
-        fences.update((fence.geofence_id, fence) for fence in there)
-        return fences
+            self._fences.pop(row["geofence_id"], None)
+            self._bounded.pop(row["geofence_id"], None)
+        self._fences.update((fence.geofence_id, fence) for fence in there)
+        self._bounded.update((fence.geofence_id, fence) for fence in there if _is_bounded(fence))
+        return await self._changed_catalogue([row["geofence_id"] for row in rows], version)
+
+    async def _changed_catalogue(self, touched: Iterable[str], version: int) -> Catalogue:
+        """Bring the catalogue up to date with what was touched, and with what begins or ends by itself."""
+        at, catalogue = self._clock.now(), self.snapshot.catalogue
+        moved = {key for key, fence in self._bounded.items() if _is_in_force(fence, at) != (key in catalogue.index_of)}
+        keys = sorted(moved.union(touched))
+        gone = [key for key in keys if key in catalogue.index_of]
+        come = [fence for key in keys if (fence := self._fences.get(key)) is not None and _is_in_force(fence, at)]
+        if catalogue.worn + len(gone) + len(come) > WORN_MOST:
+            return await self._build(version)
+        self._in_force_until = _next_change(self._bounded.values(), at)
+        return await asyncio.to_thread(catalogue.with_changes, gone, come, version)
 
     async def _build(self, version: int) -> Catalogue:
         """Index the geofences that are in force now, and remember when that changes.
 
         Off the loop: of a large catalogue it takes long enough to hold up requests.
         """
-        fences, self._in_force_until = await asyncio.to_thread(_in_force, self._fences, self._clock.now())
-        return await asyncio.to_thread(Catalogue.build, fences, version, self._jurisdiction)
+        at = self._clock.now()
+        self._in_force_until = _next_change(self._bounded.values(), at)
+        return await asyncio.to_thread(_indexed, self._fences, at, version, self._jurisdiction)
 
     def notice(self, *_: object) -> None:
         """Wake the watcher; the callback of LISTEN."""
@@ -169,19 +188,24 @@ class Directory:
                 listener.terminate()
 
 
-def _in_force(fences: Mapping[str, Geofence], at: datetime) -> tuple[list[Geofence], datetime | None]:
-    """The geofences that are valid at an instant, and when the next one begins or ends."""
-    current, changes = [], []
-    for fence in fences.values():
-        if fence.valid_from is None and fence.valid_until is None:
-            current.append(fence)
-            continue
-        begun = fence.valid_from is None or fence.valid_from <= at
-        ended = fence.valid_until is not None and fence.valid_until <= at
-        if begun and not ended:
-            current.append(fence)
-        changes += [instant for instant in (fence.valid_from, fence.valid_until) if instant and instant > at]
-    return current, min(changes, default=None)
+def _indexed(fences: Mapping[str, Geofence], at: datetime, version: int, jurisdiction: str | None) -> Catalogue:
+    return Catalogue.build([each for each in fences.values() if _is_in_force(each, at)], version, jurisdiction)
+
+
+def _is_bounded(fence: Geofence) -> bool:
+    return fence.valid_from is not None or fence.valid_until is not None
+
+
+def _is_in_force(fence: Geofence, at: datetime) -> bool:
+    return (fence.valid_from is None or fence.valid_from <= at) and (
+        fence.valid_until is None or fence.valid_until > at
+    )
+
+
+def _next_change(bounded: Iterable[Geofence], at: datetime) -> datetime | None:
+    """When the next geofence begins or ends."""
+    instants = (instant for fence in bounded for instant in (fence.valid_from, fence.valid_until))
+    return min((instant for instant in instants if instant is not None and instant > at), default=None)
 
 
 QUICK_ROOMS: Final = frozenset({"stores", "campaigns", "policy"})

@@ -122,7 +122,7 @@ async def simulate(
         campaign_id, 0, msgspec.structs.replace(spec, state=CampaignState.LIVE, experiment=None)
     )
     report, deadline = Report(since, until), time.monotonic() + limit_s
-    fences = [fence for fence in snapshot.catalogue.fences if candidate.listens_at(as_fact(fence))]
+    fences = [fence for fence in snapshot.catalogue.present if candidate.listens_at(as_fact(fence))]
     async with database.connection() as connection, connection.transaction(readonly=True):
         policies = _policies(await _sql.policies.fetch(connection), snapshot.defaults)
         after = ""

@@ -8,8 +8,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoservice.geofencing.catalogue import Catalogue, arc_m, earth_centred
+from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.ground import arc_m, earth_centred
 from geoservice.geofencing.nearby import MOST_OUTER_M, nearby
 from geoservice.vocabulary import GeofenceKind
 
