@@ -76,6 +76,13 @@ async def _run_fleet(settings: Settings, count: int) -> int:
     return 0
 
 
+def spare_the_collector() -> None:
+    """Let what is loaded by now stay: the collector need not look at it again and again while pings come and go."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_AFTER, 20, 50)
+
+
 async def run_until_told(settings: Settings, *, share_port: bool = False) -> int:
     """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend."""
     from geoservice.app import App  # noqa: PLC0415 - the other commands start three times as fast without it
@@ -83,10 +90,7 @@ async def run_until_told(settings: Settings, *, share_port: bool = False) -> int
     told = _told()
     asyncio.get_running_loop().set_exception_handler(log_lost_error)
     async with App(settings, share_port=share_port) as app:
-        # What is loaded stays: the collector need not look at it again and again while pings come and go.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_AFTER, 20, 50)
+        spare_the_collector()
         # A thread that indexes geofences lets the event loop in this often, not every 5 ms.
         sys.setswitchinterval(SWITCH_S)
         out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)

@@ -211,6 +211,14 @@ class Pace(Struct, frozen=True, gc=False, cache_hash=True):
     ask_again: frozenset[AskAgain]
 
 
+class Manner(Struct, frozen=True, gc=False, cache_hash=True):
+    """Everything about a campaign that does not depend on what she did: those of one manner share most checks."""
+
+    audience: Audience
+    pace: Pace
+    limits: Limits
+
+
 class Texts(Struct, frozen=True, gc=False, cache_hash=True):
     """What a message says, checked: its templates, and all the variables that they read."""
 
@@ -239,6 +247,7 @@ class Campaign(Struct, frozen=True, gc=False):
     """By language tag in lower case."""
     unconditional: bool
     """Whether it is live for everybody, on every day, at any time, in any number."""
+    manner: Manner
     live_since: datetime | None = None
     """Since when it has been live without a break, if it is."""
     variants: Mapping[str, Campaign] = {}
@@ -348,18 +357,21 @@ def compile_campaign(
     variants = _variants(campaign_id, version, spec, problems)
     if problems:
         raise Invalid("This campaign cannot be used as it is.", details=problems)
+    audience = Audience(spec.topic, frozenset(map(Use, spec.uses)), spec.channels)
+    pace = Pace(
+        spec.trigger.on,
+        spec.trigger.after_s,
+        spec.schedule.send,
+        spec.schedule.days or 0,
+        frozenset(spec.schedule.ask_again),
+    )
     return Campaign(
         campaign_id=campaign_id,
         version=version,
         spec=spec,
-        audience=Audience(spec.topic, frozenset(map(Use, spec.uses)), spec.channels),
-        pace=Pace(
-            spec.trigger.on,
-            spec.trigger.after_s,
-            spec.schedule.send,
-            spec.schedule.days or 0,
-            frozenset(spec.schedule.ask_again),
-        ),
+        audience=audience,
+        pace=pace,
+        manner=Manner(audience, pace, spec.limits),
         condition=condition,
         interests=tuple(interests(condition)),
         circumstances=tuple(circumstances(condition)),

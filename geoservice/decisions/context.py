@@ -106,6 +106,7 @@ class _Look(Struct, frozen=True, gc=False):
 
 
 _NOTHING: Final = _Look(None, None)
+_NO_EVIDENCE: Final = Evidence(False, ())
 
 
 def _strength(match: Match) -> tuple[Provenance, datetime]:
@@ -143,6 +144,8 @@ class Timeline:
 
     def evaluate(self, condition: Condition) -> Evidence:
         """Whether the condition holds, on which events, and whether a purchase has served it already."""
+        if isinstance(condition, Interest):
+            return self._evidence_of(condition)
         matches = self._matches(condition)
         strongest = max(matches, key=_strength, default=None) if len(matches) > 1 else matches[0] if matches else None
         if self._holds(condition, purchases_count=True):
@@ -150,6 +153,14 @@ class Timeline:
         if self._holds(condition, purchases_count=False):
             return Evidence(True, matches, tuple(self._served(matches)), strongest)
         return Evidence(False, matches, (), strongest)
+
+    def _evidence_of(self, interest: Interest) -> Evidence:
+        """What most conditions are: one interest alone."""
+        look = self._look(interest)
+        if look.match is None:
+            return _NO_EVIDENCE
+        ended = look.served is not None and interest.not_purchased
+        return Evidence(True, (look.match,), (look.served,) if ended and look.served else (), look.match)
 
     def _look(self, interest: Interest) -> _Look:
         look = self._looks.get(interest)
@@ -170,7 +181,8 @@ class Timeline:
         window = timedelta(days=interest.within_days)
         since, horizon, kinds = self._at - window, self._at - 2 * window, interest.events
         ever = [event for event in of_category or () if event.type in kinds and event.occurred_at >= horizon]
-        recent = tuple([event for event in ever if event.occurred_at >= since])
+        within = not ever or ever[-1].occurred_at >= since
+        recent = tuple(ever if within else [event for event in ever if event.occurred_at >= since])
         if declared_at is not None and declared_at <= self._at:
             declaration = ContextEvent(EventType.DECLARED, declared_at, category=interest.category)
             recent = tuple(sorted((*recent, declaration), key=lambda event: event.occurred_at, reverse=True))

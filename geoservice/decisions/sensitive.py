@@ -13,6 +13,7 @@ from typing import Final
 
 from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.checks import Check, check
+from geoservice.decisions.conditions import Interest
 from geoservice.decisions.context import Evidence, Provenance
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.taxonomy import STEMS, TAXONOMY, Sensitivity
@@ -76,9 +77,14 @@ def sensitive_in(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4_096)
+def _touched(interests: tuple[Interest, ...]) -> dict[str, Sensitivity]:
+    return {each.category: kind for each in interests if (kind := sensitivity(each.category)) is not None}
+
+
 def sensitive_check(campaign: Campaign, evidence: Evidence) -> Check:
     """Check 3: a delicate category speaks only for an interest that she declared herself."""
-    touched = {i.category: kind for i in campaign.interests if (kind := sensitivity(i.category)) is not None}
+    touched = _touched(campaign.interests)
     if not touched:
         return _NOTHING_DELICATE
     declared = {m.interest.category for m in evidence.matches if m.provenance is Provenance.DECLARED}
