@@ -31,6 +31,7 @@ from geoservice.decisions.conditions import (
     parse_condition,
     positive_interests,
 )
+from geoservice.decisions.delicate import sensitive_in
 from geoservice.decisions.links import MAX_URL, is_deep_link, is_image_url
 from geoservice.decisions.schedule import AskAgain, Schedule, Send
 from geoservice.decisions.templates import Template, compile_template
@@ -335,6 +336,7 @@ def compile_campaign(
     problems += _text_problems(spec)
     problems += _trigger_problems(spec)
     problems += _uses_problems(spec, leaf_paths)
+    problems += _delicate_problems(leaf_paths)
     problems += _link_problems(spec.content)
     problems += _schedule_problems(spec)
     if spec.in_stock is not None and readable and not any(positive_interests(condition)):
@@ -494,6 +496,22 @@ _CIRCUMSTANCE_USE: Final[dict[type[Circumstance], Use]] = {
     Attribute: Use.PROFILE,
     LoyaltyTier: Use.LOYALTY,
 }
+
+
+def _delicate_problems(paths: list[tuple[str, Leaf]]) -> Iterator[ErrorDetail]:
+    """An attribute is never declared by her, so none may tell of health, faith, debt ... by its name or its value."""
+    for path, leaf in paths:
+        if not isinstance(leaf, Attribute):
+            continue
+        said = {"name": leaf.name, "equals": leaf.equals, **{f"any_of[{i}]": v for i, v in enumerate(leaf.any_of)}}
+        for place, text in said.items():
+            if isinstance(text, str) and (word := sensitive_in(_HUMP.sub(" ", text))) is not None:
+                rule = f"“{word}” would tell what only she may say: ask for an interest that she declares instead"
+                yield ErrorDetail(f"{path}.{place}", "sensitive", rule)
+
+
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+"""Where isPregnant becomes two words."""
 
 
 def _needed_use(event: EventType) -> Use | None:

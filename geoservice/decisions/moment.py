@@ -14,7 +14,7 @@ from geoservice.decisions.checks import Check, check
 from geoservice.decisions.facts import Facts, StoreFacts
 from geoservice.decisions.limits import Usage
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.decisions.timing import Timing
+from geoservice.decisions.timing import Timing, is_speed_unknown
 
 OPEN_FOR: Final = timedelta(minutes=15)
 DRIVING_MPS: Final = 7.0
@@ -92,7 +92,7 @@ def moment_check(facts: Facts, timing: Timing, per_visit: int, usage: Usage, *, 
         "at": transition.at,
         "late": transition.late,
         "initial": transition.initial,
-        "speed_mps": transition.speed_mps,
+        "speed_mps": "unknown" if is_speed_unknown(facts) else transition.speed_mps,
         "fast_at": facts.fast_at,
         "visit_id": facts.visit_id or "no visit",
     }

@@ -28,10 +28,10 @@ from geoservice.decisions.moment import moment_check, store_state
 from geoservice.decisions.policy import CapScope
 from geoservice.decisions.quiet_hours import quiet_hours_check
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.decisions.schedule import AskAgain
+from geoservice.decisions.schedule import AskAgain, Send
 from geoservice.decisions.sensitive import sensitive_check
 from geoservice.decisions.served import already_served_check, product_of
-from geoservice.decisions.timing import Timing, timing
+from geoservice.decisions.timing import Timing, is_speed_unknown, timing
 from geoservice.vocabulary import Channel
 
 
@@ -165,6 +165,7 @@ class Shared:
             per_visit = 0  # other campaigns may still speak on this visit, this one has
         when = timing(pace, facts, self.zone, waited_until)
         asked = not facts.waited or AskAgain.MOMENT in pace.ask_again
+        asked = asked or (pace.send is Send.NOW and is_speed_unknown(facts))  # that is what it waited for
         checked = moment_check(facts, when, per_visit, self.usage, fast_matters=asked)
         found = self._whens[key] = When(when, checked, when.due_at is not None and self.at < when.due_at)
         return found

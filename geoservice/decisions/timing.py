@@ -15,10 +15,13 @@ from msgspec import Struct
 from geoservice.decisions.campaigns import Pace, TriggerOn
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.schedule import Send, days_later, later_today
-from geoservice.vocabulary import GeofenceKind
+from geoservice.vocabulary import GeofenceKind, Source
 
 ON_A_MISSION: Final = timedelta(minutes=3)
 """Whoever enters a store wants something: a promotional message leaves her alone for so long, unless it says less."""
+
+SPEED_SEEN_WITHIN: Final = timedelta(seconds=60)
+"""A phone's own word that it entered or left says nothing of its speed: so long a fix has time to tell."""
 
 THERE_FOR: Final = timedelta(minutes=10)
 """How long a message about being somewhere makes sense, from when it was due."""
@@ -60,7 +63,13 @@ def _due_at(pace: Pace, facts: Facts, zone: ZoneInfo) -> datetime | None:
         return later_today(at, facts.doings, zone)
     if pace.send is Send.DAYS_LATER:
         return days_later(at, pace.days, zone)
-    return at + _wait(pace, facts)
+    wait = _wait(pace, facts)
+    return at + (max(wait, SPEED_SEEN_WITHIN) if is_speed_unknown(facts) and pace.on is not TriggerOn.DWELL else wait)
+
+
+def is_speed_unknown(facts: Facts) -> bool:
+    """Whether nobody knows how fast she came: no speed, no fix before it to tell, nor a beacon within reach."""
+    return facts.transition.speed_mps is None and facts.transition.source is Source.OS
 
 
 def _wait(pace: Pace, facts: Facts) -> timedelta:

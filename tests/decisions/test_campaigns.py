@@ -19,7 +19,9 @@ def nested(depth):
 
 
 TEXT = {"content": {"title": "Hello", "body": "We are open."}}
-UNDECLARED, BAD_NAME = "undeclared_use", "template_variable"
+TOLD = {**TEXT, "uses": ["profile"]}
+NOT_SO = "context.not.attribute"
+UNDECLARED, BAD_NAME, DELICATE = "undeclared_use", "template_variable", "sensitive"
 
 BAD = [
     # An empty title, or one of blanks, says nothing.
@@ -81,6 +83,15 @@ BAD = [
     ({"context": {"visits": {"min_count": 2}}, **TEXT}, "context.visits", "undeclared_use"),
     ({"context": {"all": [{"attribute": {"name": "a", "equals": 1}}]}, **TEXT}, "context.all[0].attribute", UNDECLARED),
     ({"context": {"not": {"loyalty_tier": ["gold"]}}, **TEXT}, "context.not.loyalty_tier", "undeclared_use"),
+    # What only she may say is not taken from what the shop noted of her, whatever it is called.
+    ({"context": {"attribute": {"name": "isPregnant", "equals": True}}, **TOLD}, "context.attribute.name", DELICATE),
+    ({"context": {"not": {"attribute": {"name": "debt_score", "at_least": 1}}}, **TOLD}, f"{NOT_SO}.name", DELICATE),
+    ({"context": {"attribute": {"name": "segment", "equals": "diabetes"}}, **TOLD}, "context.attribute.equals", DELICATE),
+    (
+        {"context": {"attribute": {"name": "segment", "any_of": ["runners", "new faith"]}}, **TOLD},
+        "context.attribute.any_of[1]",
+        "sensitive",
+    ),
     # A condition that says nothing, or that nothing can meet.
     ({"context": {"visits": {}}, "uses": ["visits"], **TEXT}, "context.visits", "empty"),
     (

@@ -17,7 +17,7 @@ from geoservice.decisions.listening import Listeners
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.schedule import ENOUGH_DOINGS, days_later, later_today
 from geoservice.decisions.wall_clock import first_showing, local_midnight_after, showings
-from geoservice.vocabulary import GeofenceKind, TransitionKind
+from geoservice.vocabulary import GeofenceKind, Source, TransitionKind
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Cairo"]
 MIN = timedelta(minutes=1)
@@ -173,6 +173,24 @@ def test_what_waits_is_asked_again_but_for_what_held(build):
     asking = {"schedule": {**later["schedule"], "ask_again": ["store", "moment"]}}
     assert one(build, build.at, store=closed, **due, **asking).reason is Reason.STORE_CLOSED
     assert one(build, build.at, **due, **asking).reason is Reason.DRIVING
+
+
+def test_who_comes_at_an_unknown_speed_is_given_a_minute(build):
+    """When only the phone said that it came, nobody knows whether she drives: asked once more after 60 s."""
+    told = build.transition(source=Source.OS, speed_mps=None)
+    waiting = one(build, build.at, transition=told, trigger={"after_s": 0})
+    assert (waiting.outcome, waiting.until) == (Outcome.DEFER, build.at + MIN)
+    assert one(build, build.at, transition=told, trigger={"after_s": 90}).until == build.at + 1.5 * MIN
+    # A speed that is known, by the phone or from where it was before, needs no patience; nor does a beacon in reach.
+    for known in ({"source": Source.OS, "speed_mps": 1.0}, {"source": Source.BEACON, "speed_mps": None}):
+        walked_in = build.transition(**known)
+        assert one(build, build.at, transition=walked_in, trigger={"after_s": 0}).outcome is Outcome.SEND
+    # A minute later it is looked at again.
+    due = {"transition": build.transition(source=Source.OS, speed_mps=None, at=build.at - MIN)}
+    due["waited"] = {"shoes": build.at}
+    assert one(build, build.at, trigger={"after_s": 0}, **due).outcome is Outcome.SEND
+    fast_since = build.at - 0.5 * MIN
+    assert one(build, build.at, trigger={"after_s": 0}, fast_at=fast_since, **due).reason is Reason.DRIVING
 
 
 def test_a_muted_store_is_silent_also_for_what_waited(build):

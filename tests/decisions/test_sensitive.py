@@ -6,7 +6,7 @@ import pytest
 
 from geoservice.decisions.decide import decide
 from geoservice.decisions.reasons import Reason
-from geoservice.decisions.sensitive import sensitive_in, sensitivity
+from geoservice.decisions.delicate import sensitive_in, sensitivity
 from geoservice.decisions.taxonomy import STEMS, TAXONOMY, Sensitivity
 from geoservice.vocabulary import EventType
 
