@@ -86,7 +86,11 @@ BAD = [
     # What only she may say is not taken from what the shop noted of her, whatever it is called.
     ({"context": {"attribute": {"name": "isPregnant", "equals": True}}, **TOLD}, "context.attribute.name", DELICATE),
     ({"context": {"not": {"attribute": {"name": "debt_score", "at_least": 1}}}, **TOLD}, f"{NOT_SO}.name", DELICATE),
-    ({"context": {"attribute": {"name": "segment", "equals": "diabetes"}}, **TOLD}, "context.attribute.equals", DELICATE),
+    (
+        {"context": {"attribute": {"name": "segment", "equals": "diabetes"}}, **TOLD},
+        "context.attribute.equals",
+        DELICATE,
+    ),
     (
         {"context": {"attribute": {"name": "segment", "any_of": ["runners", "new faith"]}}, **TOLD},
         "context.attribute.any_of[1]",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geoservice.decisions.decide import decide
-from geoservice.decisions.reasons import Reason
 from geoservice.decisions.delicate import sensitive_in, sensitivity
+from geoservice.decisions.reasons import Reason
 from geoservice.decisions.taxonomy import STEMS, TAXONOMY, Sensitivity
 from geoservice.vocabulary import EventType
 
