@@ -51,8 +51,8 @@ async def _document(call: Call) -> Document:
 def _load(body: bytes) -> Any:
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise refuse_malformed() from None
+    except orjson.JSONDecodeError as error:
+        raise refuse_malformed(error) from None
 
 
 async def get_geofences(call: Call) -> web.Response:

@@ -136,6 +136,7 @@ def refuse_invalid(error: msgspec.ValidationError) -> Invalid:
     return Invalid("The body is not what this route takes.", details=[detail_of(error)])
 
 
-def refuse_malformed() -> MalformedBody:
-    """Build the 400 for a body that is no JSON."""
-    return MalformedBody("The body is not valid JSON.", code="malformed_json")
+def refuse_malformed(error: orjson.JSONDecodeError | None = None) -> MalformedBody:
+    """Build the 400 for a body that is no JSON; it says where, as far as is known, and quotes nothing."""
+    where = f": line {error.lineno}, column {error.colno}" if error else ""
+    return MalformedBody(f"The body is not valid JSON{where}.", code="malformed_json")

@@ -72,3 +72,15 @@ async def open_page(browser: Browser) -> AsyncIterator[Any]:
         await context.close()
     unforeseen = [each for each in complaints if not any(part in each for part in (*meant, *ALWAYS_SAID))]
     assert unforeseen == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def city(shared: Any) -> Any:
+    """The shared service with the sample city in it: stores, geofences, products, campaigns."""
+    from conftest import OPS_KEY
+
+    from geoservice.demo.city import publish
+    from geoservice.demo.client import Client
+
+    await publish(Client(shared.app.url, shared.session, OPS_KEY, lambda _customer: ""))
+    return shared

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import OPS_KEY, Client
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from geoservice.api.pages import DIST
 
@@ -51,7 +51,8 @@ async def open_console(open_page: OpenPage, client: Client, place: str = "", *, 
 async def settled(page: Page) -> None:
     """Wait until nothing is being loaded any more."""
     await page.wait_for_load_state("networkidle")
-    await page.wait_for_function("!document.querySelector('.skeleton, [aria-busy=true]')")
+    # Not wait_for_function: it evaluates text in the page, which the Content-Security-Policy forbids.
+    await expect(page.locator(".skeleton, [aria-busy=true]")).to_have_count(0)
 
 
 async def check_accessible(page: Page) -> None:

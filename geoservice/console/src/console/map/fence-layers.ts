@@ -5,14 +5,13 @@ import type { MapLibre } from "../../lib/map/map-view";
 import { boundsOf, drawable, type Fence, type Kind, KIND_NAMES, sizeOf } from "./fences";
 import type { Store } from "./state";
 
-type Colours = Readonly<Record<Kind | "mark" | "before" | "halo" | "ink", string>>;
+type Colours = Readonly<Record<Kind | "before" | "halo" | "ink", string>>;
 
 export const LIGHT: Colours = {
   approach: "#0a6c74",
   store: "#3b48b5",
   department: "#8a5a00",
   sensitive: "#b3261e",
-  mark: "#b3261e",
   before: "#5a6670",
   halo: "#ffffff",
   ink: "#18222b",
@@ -22,7 +21,6 @@ export const DARK: Colours = {
   store: "#a4adff",
   department: "#f1bd5d",
   sensitive: "#ff8a80",
-  mark: "#ff8a80",
   before: "#a7b4bf",
   halo: "#10161b",
   ink: "#e7ecf0",
@@ -42,7 +40,7 @@ const SHAPES = KIND_NAMES.map((kind) => `fence-fill-${kind}`);
 export function addFenceLayers(map: MapLibre, isDark: boolean): void {
   const colours = isDark ? DARK : LIGHT;
   map.addImage("hatching", hatching(colours.sensitive), { pixelRatio: 2 });
-  for (const name of ["fences", "overlay", "before", "marks", "stores"]) {
+  for (const name of ["fences", "overlay", "before", "stores"]) {
     map.addSource(name, { type: "geojson", data: EMPTY, ...(name === "fences" && { promoteId: "id" }) });
   }
   for (const kind of KIND_NAMES) fenceLayers("fences", kind, colours).forEach((layer) => map.addLayer(layer));
@@ -54,7 +52,6 @@ export function addFenceLayers(map: MapLibre, isDark: boolean): void {
     paint: { "line-color": colours.before, "line-width": 2, "line-dasharray": [1, 2] },
   });
   for (const kind of KIND_NAMES) fenceLayers("overlay", kind, colours).forEach((layer) => map.addLayer(layer));
-  markLayers(colours).forEach((layer) => map.addLayer(layer));
 }
 
 function fenceLayers(source: "fences" | "overlay", kind: Kind, colours: Colours): LayerSpecification[] {
@@ -118,28 +115,6 @@ function storeLayers(colours: Colours): LayerSpecification[] {
   ];
 }
 
-function markLayers(colours: Colours): LayerSpecification[] {
-  return [
-    {
-      id: "mark-rings",
-      type: "circle",
-      source: "marks",
-      paint: {
-        "circle-radius": 9,
-        "circle-color": "rgba(0,0,0,0)",
-        "circle-stroke-color": colours.mark,
-        "circle-stroke-width": 3,
-      },
-    },
-    {
-      id: "mark-points",
-      type: "circle",
-      source: "marks",
-      paint: { "circle-radius": 3, "circle-color": colours.mark, "circle-stroke-color": colours.halo, "circle-stroke-width": 1 },
-    },
-  ];
-}
-
 /** Diagonal stripes on a tile of 16 pixels. */
 function hatching(colour: string): ImageData {
   const canvas = document.createElement("canvas");
@@ -164,7 +139,7 @@ export interface Drawn {
   readonly properties?: Readonly<Record<string, unknown>> | null;
 }
 
-export function show(map: MapLibre, source: "fences" | "overlay" | "before" | "marks", features: Iterable<Drawn>): void {
+export function show(map: MapLibre, source: "fences" | "overlay" | "before", features: Iterable<Drawn>): void {
   map.getSource<GeoJSONSource>(source)?.setData({ type: "FeatureCollection", features: drawn(features) });
 }
 

@@ -12,8 +12,6 @@ export interface UploadFile {
   readonly type: "text/csv" | "application/geo+json";
   /** As they stand in the file, whatever is wrong with them; a table's lines by the number of the line. */
   readonly features: ReadonlyMap<number, Drawn>;
-  /** Why it cannot be read at all, with the line. */
-  readonly unreadable?: string;
 }
 
 export async function readUpload(file: File): Promise<UploadFile> {
@@ -24,8 +22,8 @@ export async function readUpload(file: File): Promise<UploadFile> {
   const common = { name: file.name, text, type: "application/geo+json" } as const;
   try {
     return { ...common, features: featuresOfGeoJson(JSON.parse(text)) };
-  } catch (failure) {
-    return { ...common, features: new Map(), unreadable: `${file.name} is no JSON: ${whereJsonBreaks(text, failure)}` };
+  } catch {
+    return { ...common, features: new Map() }; // the service says in which line it breaks
   }
 }
 
@@ -33,15 +31,6 @@ function featuresOfGeoJson(document: unknown): ReadonlyMap<number, Drawn> {
   const collection = document as { type?: unknown; features?: unknown };
   const list = collection?.type === "Feature" ? [collection] : collection?.features;
   return new Map(Array.isArray(list) ? list.map((feature, index) => [index, (feature ?? {}) as Drawn]) : []);
-}
-
-/** The browser's message names a position in the text; people look for lines. */
-function whereJsonBreaks(text: string, failure: unknown): string {
-  const message = failure instanceof Error ? failure.message : String(failure);
-  const position = /position (\d+)/.exec(message)?.[1];
-  if (position === undefined) return message;
-  const before = text.slice(0, Number(position)).split("\n");
-  return `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}, near “${text.slice(Number(position), Number(position) + 20).trim()}”.`;
 }
 
 // Tables: only as far as the map needs them; the service reads them in earnest ---------------------------------------------

@@ -1,5 +1,6 @@
 /** The map of geofences: a panel beside it lists, shows, edits, uploads, and goes back. */
 import { useSignalEffect } from "@preact/signals";
+import { Marker } from "maplibre-gl";
 import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { MapView, type MapLibre } from "../../lib/map/map-view";
@@ -14,7 +15,7 @@ import { addFenceLayers, fenceAt, outline, select, show, showStores } from "./fe
 import { type Bounds, boundsOf, type Fence } from "./fences";
 import { FenceList } from "./list";
 import "./map.css";
-import { boundsOfFence, createMapState, type MapState } from "./state";
+import { boundsOfFence, createMapState, type MapState, type Mark } from "./state";
 import { Upload } from "./upload";
 import { Version, Versions } from "./versions";
 
@@ -178,7 +179,8 @@ function FenceMap({ state, selected, idle }: FenceMapProps) {
     const overlay = state.overlay.value;
     show(map, "overlay", overlay?.features ?? []);
     show(map, "before", overlay?.before ?? []);
-    show(map, "marks", overlay?.marks ?? []);
+    const pins = (overlay?.marks ?? []).map((mark) => pin(mark).addTo(map));
+    return () => pins.forEach((each) => each.remove());
   });
 
   const map = state.map.value;
@@ -196,6 +198,19 @@ function FenceMap({ state, selected, idle }: FenceMapProps) {
       onMap={onMap}
     />
   );
+}
+
+/** A numbered pin; whatever it means stands in the list under the same number. */
+function pin({ number, at: [lon = 0, lat = 0] }: Mark): Marker {
+  const element = document.createElement("div");
+  element.className = "map-mark";
+  element.textContent = String(number);
+  const marker = new Marker({ element, anchor: "bottom" }).setLngLat([lon, lat]);
+  element.removeAttribute("tabindex");
+  element.removeAttribute("role");
+  element.removeAttribute("aria-label");
+  element.setAttribute("aria-hidden", "true");
+  return marker;
 }
 
 function wholeBounds(state: MapState): Bounds {

@@ -1,5 +1,6 @@
 /** What the parts of the map page share: the catalogue, what is looked for, what lies on the map, and the map itself. */
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { Position } from "geojson";
 import { api, ok, type Schemas } from "../../lib/api";
 import { isStill, type MapLibre } from "../../lib/map/map-view";
 import { type Drawn, outline } from "./fence-layers";
@@ -7,13 +8,18 @@ import { type Bounds, boundsOf, type Fence, type Kind, KIND_NAMES, matches } fro
 
 export type Store = Schemas["StoreAnswer"];
 
+export interface Mark {
+  readonly number: number;
+  readonly at: Position;
+}
+
 /** What is shown over the fences: a file that is being checked, or a version. */
 export interface Overlay {
   readonly features: readonly Drawn[];
   /** As they were before, outlined only. */
   readonly before?: readonly Drawn[];
-  /** Single places, such as those of errors. */
-  readonly marks?: readonly Drawn[];
+  /** Places with the numbers that the list beside the map gives them. */
+  readonly marks?: readonly Mark[];
 }
 
 export interface MapState {

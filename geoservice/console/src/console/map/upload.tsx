@@ -48,7 +48,7 @@ export function Upload({ state, file, onFile }: UploadProps) {
   }, [file]);
 
   useEffect(() => {
-    if (!read || read.unreadable) return;
+    if (!read) return;
     let overtaken = false;
     setVerdict(undefined);
     send(read, { ...how, dry_run: true }).then(
@@ -97,8 +97,7 @@ export function Upload({ state, file, onFile }: UploadProps) {
           <Options how={how} onChange={setHow} />
         </>
       )}
-      {read?.unreadable && <Notice tone="danger" title="The file cannot be read">{read.unreadable}</Notice>}
-      {file && !verdict && !read?.unreadable && <Skeleton lines={4} label="Checking the file" />}
+      {file && !verdict && <Skeleton lines={4} label="Checking the file" />}
       {verdict?.is === "failed" && <Failure error={verdict.error} />}
       {verdict?.is === "bad" && read && <Errors state={state} problem={verdict.problem} located={located} />}
       {verdict?.is === "good" && read && <Plan state={state} read={read} how={how} report={verdict.report} located={located} onDone={() => onFile(undefined)} />}
@@ -107,7 +106,7 @@ export function Upload({ state, file, onFile }: UploadProps) {
 }
 
 function isVerdict(error: unknown): error is Problem {
-  return error instanceof Problem && error.errors.length > 0;
+  return error instanceof Problem && (error.status === 400 || error.status === 422);
 }
 
 type Query = How & { dry_run?: boolean; confirm_removed?: number };
@@ -144,11 +143,18 @@ function Options({ how, onChange }: { how: How; onChange: (how: How) => void }) 
 }
 
 function Errors({ state, problem, located }: { state: MapState; problem: Problem; located: readonly Located[] }) {
+  if (located.length === 0) {
+    return (
+      <Notice tone="danger" title="The file cannot be read">
+        <p>{problem.message.replace("The body", "The file")}</p>
+      </Notice>
+    );
+  }
   return (
     <section class="report" aria-labelledby="report-title">
       <Notice tone="danger">
         <strong id="report-title">{counted(located.length, "thing")} to mend; nothing was changed</strong>
-        <p>{located.length ? "Mend the file and choose it again." : problem.message}</p>
+        <p>Mend the file and choose it again.</p>
       </Notice>
       <Places state={state} places={located} tone="danger" />
     </section>
@@ -161,6 +167,7 @@ function Places({ state, places, tone }: { state: MapState; places: readonly Loc
     <ol class="places">
       {places.map((place, index) => (
         <li key={`${place.path} ${place.code} ${index}`}>
+          <span class={`place-number place-${tone}`}>{index + 1}</span>
           <div>
             {place.feature && <Badge tone={tone}>{place.feature}</Badge>}
             <p>{place.message}</p>
@@ -270,7 +277,7 @@ function useOverlay(state: MapState, read: UploadFile | undefined, located: read
   useEffect(() => {
     if (!read) return;
     const features = [...read.features.values()];
-    const marks = located.flatMap(({ mark }) => (mark ? [{ geometry: { type: "Point" as const, coordinates: mark } }] : []));
+    const marks = located.flatMap(({ mark }, index) => (mark ? [{ number: index + 1, at: mark }] : []));
     state.overlay.value = { features, marks };
     return () => {
       state.overlay.value = undefined;
