@@ -1,0 +1,27 @@
+"""The command line loads what it is asked for, and knows everything when it is not."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from geoservice import cli
+
+
+def words_of(parser: argparse.ArgumentParser) -> list[str]:
+    (commands,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    return list(commands.choices)
+
+
+@pytest.mark.parametrize("kind", cli.KINDS)
+def test_a_command_is_found_by_its_first_word(kind):
+    """Every word leads to the file that adds it, which adds no other."""
+    for word in cli.KINDS[kind]:
+        assert sorted(words_of(cli._parser(word))) == sorted(cli.KINDS[kind])
+
+
+@pytest.mark.parametrize("first", [None, "--help", "nonsense"])
+def test_whoever_names_no_command_is_told_of_all(first):
+    """Without a command, and with one that does not exist, all of them are known."""
+    assert sorted(words_of(cli._parser(first))) == sorted(word for words in cli.KINDS.values() for word in words)
