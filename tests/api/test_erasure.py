@@ -289,7 +289,9 @@ async def test_a_slow_reader_does_not_hold_the_service(service, monkeypatch):
     async with asyncio.timeout(60):
         while (await service.call("GET", "/v1/me/export", who=service.customer("ben"))).status != 200:
             await asyncio.sleep(0.1)
-    await asyncio.sleep(3 * privacy.READER_S)  # a place is free; every other lazy reader must have been cut, too
+    async with asyncio.timeout(60):
+        while privacy._exports._value < privacy.EXPORTS_AT_ONCE:  # a place is free; the other must have been cut, too
+            await asyncio.sleep(0.05)
     for reader, writer in lazy:
         text = b""
         try:
