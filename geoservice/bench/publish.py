@@ -24,6 +24,7 @@ FENCES: Final = 100_000
 PUBLICATIONS: Final = 12
 QUIET_S: Final = 10.0
 PAUSE_S: Final = 0.004
+BETWEEN_S: Final = 0.5
 _FAR: Final = {"lat": -48.9, "lon": -123.4}
 """Where the published geofences are, and nothing else."""
 
@@ -38,7 +39,10 @@ async def measure() -> dict[str, Any]:
         async with _pinging(session, walkers, quiet_ms):
             await asyncio.sleep(QUIET_S)
         async with _pinging(session, walkers, busy_ms):
-            seen_ms = [await _publish(server, session, f"new-{number}") for number in range(PUBLICATIONS)]
+            seen_ms = []
+            for number in range(PUBLICATIONS):
+                seen_ms.append(await _publish(server, session, f"new-{number}"))
+                await asyncio.sleep(BETWEEN_S)
         rss_mb = server.rss_mb()
     return {
         "fences": FENCES,

@@ -15,7 +15,7 @@ DEFAULT_DWELL_S: Final = 300
 """After so long inside a dwell is told where the geofence names no time of its own."""
 
 
-class Geofence(msgspec.Struct, frozen=True):
+class Geofence(msgspec.Struct, frozen=True, gc=False):
     """A checked geofence.
 
     ``geometry`` is a Polygon or MultiPolygon in lon/lat degrees, or a Point that ``radius_m`` makes round.

@@ -185,7 +185,18 @@ async def _publish(
     return report
 
 
+SAVED_AT_ONCE: Final = 500
+"""While so many are written down for the database, nobody else is served."""
+
+
 async def _save(
+    connection: Connection, fences: Sequence[Geofence], version: int, managed_by: Mapping[str, str | None]
+) -> None:
+    for first in range(0, len(fences), SAVED_AT_ONCE):
+        await _save_some(connection, fences[first : first + SAVED_AT_ONCE], version, managed_by)
+
+
+async def _save_some(
     connection: Connection, fences: Sequence[Geofence], version: int, managed_by: Mapping[str, str | None]
 ) -> None:
     await _sql.save_geofences.run(
@@ -194,7 +205,7 @@ async def _save(
         store_ids=[f.store_id for f in fences],
         names=[f.name for f in fences],
         kinds=[f.kind.value for f in fences],
-        geometries=list(shapely.to_wkb([f.geometry for f in fences])) if fences else [],
+        geometries=list(shapely.to_wkb([f.geometry for f in fences])),
         radii_m=[f.radius_m for f in fences],
         dwells_s=[f.dwell_s for f in fences],
         floors=[f.floor for f in fences],

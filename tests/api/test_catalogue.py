@@ -16,9 +16,18 @@ import pytest
 import pytest_asyncio
 from conftest import CAMPAIGN, JWT_SECRET, OPS_KEY, STORE, Client, environment, fix, ring
 
+from geoservice.api.geofences import SLICED_FROM
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 COMMAND = str(Path(sys.executable).with_name("geoservice"))
+FEATURE = orjson.dumps(
+    {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [10.0, 53.55]},
+        "properties": {"id": "large-or-small", "kind": "approach", "radius_m": 150},
+    }
+)
 
 
 def collection(*features: Any) -> dict[str, Any]:
@@ -565,3 +574,28 @@ async def test_command_migrate(command):
     done = await command("keys", "create", "--role", "ops", "--name", "x", GEOSERVICE_DATABASE_URL="")
     assert done.returncode == 1
     assert "start `geoservice serve` first" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(
+            b'{"type": "FeatureCollection", "name": "x", "features": [%s], "crs": null}' % FEATURE, id="sound"
+        ),
+        pytest.param(b'{"features": [%s, 7, {}], "type": "FeatureCollection"}' % FEATURE, id="odd features"),
+        pytest.param(b'{"type": "FeatureCollection", "features": {}}', id="no list"),
+        pytest.param(b'{"type": "FeatureCollection"}', id="no features"),
+        pytest.param(FEATURE, id="a single feature"),
+        pytest.param(b"[%s]" % FEATURE, id="a bare list"),
+        pytest.param(b'{"type": "FeatureCollection", "features": [%s]' % FEATURE, id="cut off"),
+        pytest.param(b'{"type": "FeatureCollection", "features": [{"a": \xff}]}', id="no text"),
+        pytest.param(b'{"type": "FeatureCollection", "features": [%s]}' % (b"[" * 2_000 + b"]" * 2_000), id="deep"),
+        pytest.param(b'{"type": nope, "features": []}', id="a word that is none"),
+    ],
+)
+async def test_a_large_upload_is_read_as_a_small_one(shared, body):
+    """Large bodies are taken apart before they are parsed; whoever uploads them cannot tell."""
+    query = "/v1/geofences/import?dry_run=true"
+    small = await shared.call("POST", query, body, who=shared.ops)
+    large = await shared.call("POST", query, body + b" " * SLICED_FROM, who=shared.ops)
+    assert (large.status, large.body) == (small.status, small.body)
