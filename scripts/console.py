@@ -39,7 +39,7 @@ def build(*, quiet: bool = True) -> bool:
         STAMP.touch()  # scripts/install asks no further while no source is younger
         return False
     try:
-        npm("ci", "--fetch-retries=1", quiet=quiet)
+        npm("ci", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", quiet=quiet)
         npm("run", "build", quiet=quiet)
     except NotBuilt as error:
         raise NotBuilt(f"{error}\nThe web pages were not built; that needs npm's registry.") from None

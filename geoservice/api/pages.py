@@ -52,14 +52,14 @@ def map_origins(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys([f"{parts.scheme}://{parts.netloc}", *settings.map_origins]))
 
 
-def serve_pages(application: web.Application, settings: Settings) -> None:
+def serve_pages(application: web.Application, settings: Settings, dist: Path = DIST) -> None:
     """Add the pages and their files, which are no part of the API; what is built later needs another start."""
     policy = content_security_policy(settings)
     for name in PAGES:
-        file = DIST / name / "index.html"
+        file = dist / name / "index.html"
         application.router.add_get(f"/{name}/", _page(file, policy) if file.is_file() else get_nothing_built)
         application.router.add_get(f"/{name}", _moved_to(f"/{name}/"))
-    application.router.add_get("/assets/{name}", _assets({path.name: path for path in (DIST / "assets").glob("*")}))
+    application.router.add_get("/assets/{name}", _assets({path.name: path for path in (dist / "assets").glob("*")}))
 
 
 def _page(file: Path, policy: str) -> Handler:

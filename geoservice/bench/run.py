@@ -13,6 +13,7 @@ import uvloop
 from rich.console import Console
 
 from geoservice.bench import (
+    console,
     deciding,
     delivery,
     fleet,
@@ -41,6 +42,7 @@ BENCHMARKS: Final[Mapping[str, Callable[..., Awaitable[dict[str, Any]]]]] = {
     "memory": memory.measure,
     "soak": soak.measure,
     "trust": trust.measure,
+    "console": console.measure,
 }
 BY_DEFAULT: Final = (
     "ingest",
@@ -76,6 +78,8 @@ LIMITS: Final = {
     ("latency", "ping_to_push_p99_ms"): 300,
     ("latency", "loop_lag_p99_ms"): 20,
     ("memory", "rss_slope_mb_per_minute"): 1,
+    ("console", "few_usable_ms"): 2_000,
+    ("console", "many_usable_ms"): 2_000,
     ("trust", "token_warm_us"): 30,
     ("trust", "checks_share_of_a_ping_pct"): 10,
     ("trust", "export_rss_growth_mb"): 20,

@@ -22,7 +22,7 @@ CONNECTIONS: Final = 64
 FENCES: Final = 20_000
 PHONES: Final = 256
 _SECRET: Final = "benchmark-secret-of-at-least-32-bytes"  # noqa: S105 - of a throw-away service
-_OPS_KEY: Final = "benchmark-ops-key-of-enough-length"
+OPS_KEY: Final = "benchmark-ops-key-of-enough-length"
 _AT_ONCE: Final = 16
 
 _tokens = CustomerTokens(_SECRET)
@@ -76,7 +76,7 @@ async def serving(
         environment = {
             "GEOSERVICE_DATA_DIR": folder,
             "GEOSERVICE_JWT_SECRET": _SECRET,
-            "GEOSERVICE_OPS_KEY": _OPS_KEY,
+            "GEOSERVICEOPS_KEY": OPS_KEY,
             **(settings or {}),
         }
         async with geoservice_server(environment, processes=processes) as server:
@@ -99,7 +99,7 @@ async def gather(work: list[Any]) -> None:
 
 async def as_ops(server: Server, method: str, path: str, body: Any) -> None:
     """Make one call of store operations."""
-    await _call(server, method, path, _OPS_KEY, body)
+    await _call(server, method, path, OPS_KEY, body)
 
 
 async def opt_in(server: Server, who: str, device_id: str, purposes: tuple[str, ...]) -> None:

@@ -3,6 +3,8 @@ import type { Polygon, Position } from "geojson";
 import type { MapLibre } from "../../lib/map/map-view";
 import { boundsOf, circleRing, distanceM, isSimple, middleOf, rounded, type Shape } from "./fences";
 
+const CIRCLE_CORNERS = 64;
+
 export interface Drawing {
   /** Lets the user draw a new shape; the one that was there goes when the new one is finished. */
   readonly begin: (what: "circle" | "polygon") => void;
@@ -23,7 +25,7 @@ export async function startDrawing(map: MapLibre, colour: string, onShape: (shap
   const draw = new terra.TerraDraw({
     adapter: new TerraDrawMapLibreGLAdapter({ map, prefixId: "drawing", coordinatePrecision: 7 }),
     modes: [
-      new terra.TerraDrawCircleMode({ styles: fill }),
+      new terra.TerraDrawCircleMode({ styles: fill, segments: CIRCLE_CORNERS }),
       new terra.TerraDrawPolygonMode({
         styles: { ...fill, closingPointColor: hex, closingPointWidth: 7, closingPointOutlineColor: "#ffffff" },
       }),
@@ -40,8 +42,9 @@ export async function startDrawing(map: MapLibre, colour: string, onShape: (shap
           selectedPolygonOutlineWidth: 3,
           selectionPointColor: "#ffffff",
           selectionPointOutlineColor: hex,
-          selectionPointOutlineWidth: 2,
-          selectionPointWidth: 6,
+          // A circle is dragged by four of its corners; all of them would hide it.
+          selectionPointWidth: ({ properties }) => (isHandle(properties) ? 6 : 0),
+          selectionPointOutlineWidth: ({ properties }) => (isHandle(properties) ? 2 : 0),
           midPointColor: hex,
           midPointOutlineColor: "#ffffff",
           midPointWidth: 4,
@@ -50,6 +53,10 @@ export async function startDrawing(map: MapLibre, colour: string, onShape: (shap
       }),
     ],
   });
+  function isHandle({ selectionPointFeatureId, index }: Record<string, unknown>): boolean {
+    const of = draw.getSnapshotFeature(selectionPointFeatureId as string);
+    return of?.properties.mode !== "circle" || Number(index) % (CIRCLE_CORNERS / 4) === 0;
+  }
   draw.start();
   draw.setMode("select");
 
@@ -92,7 +99,7 @@ function asFeature(shape: Shape) {
   if (shape.is === "circle") {
     return {
       type: "Feature" as const,
-      geometry: { type: "Polygon" as const, coordinates: [circleRing(shape.centre, shape.radiusM, 64)] },
+      geometry: { type: "Polygon" as const, coordinates: [circleRing(shape.centre, shape.radiusM, CIRCLE_CORNERS)] },
       properties: { mode: "circle", radiusKilometers: shape.radiusM / 1000 },
     };
   }

@@ -93,6 +93,7 @@ export function MapView({ label, bounds, onMap, class: className = "" }: MapView
       map.addControl(new AttributionControl({ compact: false }), "bottom-right");
       map.once("load", () => {
         leave = latest.current(map, isDark);
+        map.once("idle", () => element.parentElement?.setAttribute("data-drawn", "")); // for tests and measures
       });
       map.on("error", ({ error: failure }) => {
         if (styleUrl && !map.isStyleLoaded()) setError(`The map style did not load: ${failure.message}`);
