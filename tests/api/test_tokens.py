@@ -220,6 +220,9 @@ async def test_unknown_keys_cause_no_stampede(provider, keys):
     assert answers[-1] == "ada"
     assert all(isinstance(answer, Unauthenticated) for answer in answers[:-1])
     assert await tokens.holder(token(EC, "two", "ES256")) == "ada"
+    for n in range(5):  # one after another neither
+        with pytest.raises(Unauthenticated):
+            await tokens.holder(token(OTHER_RSA, f"later-{n}"))
     assert provider.asked == 1
 
 
