@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from conftest import CAMPAIGN
 
 from geoservice.decisions.attention import Level
 from geoservice.decisions.sentences import ENGLISH, Sentences, Whereabouts
@@ -86,6 +87,15 @@ def test_every_sentence_can_be_filled_in(tag):
         say.date(date(2025, 12, 31), date(2026, 1, 1)),
     ]
     assert not [text for text in said if "{" in text or not text]
+
+
+async def test_a_preview_reads_as_she_will(service):
+    """Who writes a campaign sees the dates of each wording in the language of the wording."""
+    texts = {"title": "t", "body": "{{ interest.date }}"}
+    content = {**texts, "languages": {"de": texts, "fr": texts}}
+    answer = await service.ok("POST", "/v1/campaigns/shoes/preview", {**CAMPAIGN, "content": content}, who=service.ops)
+    said = {each.get("language"): each["body"] for each in answer["previews"]}
+    assert said == {None: "2 March", "de": "2. März", "fr": "2 March"}
 
 
 async def test_a_german_customer_reads_german(service):

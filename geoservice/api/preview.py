@@ -16,6 +16,7 @@ from geoservice.decisions.preview import Preview, previews, sample_values
 from geoservice.geofencing.geofence import Geofence
 from geoservice.vocabulary import Role, to_jsonable
 from geoservice.workflows.directory import Snapshot, as_fact
+from geoservice.workflows.languages import language_of
 
 _campaign_body = msgspec.json.Decoder(CampaignSpec)
 
@@ -40,7 +41,7 @@ async def post_preview(call: Call) -> web.Response:
     warnings = [] if fence is not None else [_HEARS_NOTHING]
     return answer(
         {
-            "previews": to_jsonable(list(previews(campaign, values))),
+            "previews": to_jsonable(list(previews(campaign, values, at, lambda tag: language_of(tag).sentences))),
             "values": values,
             "warnings": to_jsonable(warnings),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from geoservice.decisions.experiments import BASE
 from geoservice.decisions.facts import GeofenceFacts
 from geoservice.decisions.message import CONTENT_LIMIT_B, Values, in_words, render_check, written
 from geoservice.decisions.reasons import Reason
-from geoservice.decisions.sentences import ENGLISH
+from geoservice.decisions.sentences import ENGLISH, Sentences
 from geoservice.decisions.templates import SAMPLES, TemplateError
 
 LOOKED_AGO = timedelta(days=2)
@@ -54,11 +54,16 @@ def sample_values(campaign: Campaign, fence: GeofenceFacts | None, store_name: s
     return values
 
 
-def previews(campaign: Campaign, values: Values) -> Iterator[Preview]:
-    """Every wording in every arm, the campaign's own first."""
+def previews(campaign: Campaign, values: Values, at: datetime, spoken: Callable[[str], Sentences]) -> Iterator[Preview]:
+    """Every wording in every arm, the campaign's own first; ``spoken`` gives the sentences of a language."""
     for arm, each in {BASE: campaign, **campaign.variants}.items():
         for texts in (each.texts, *each.other_texts.values()):
-            yield _preview(arm, texts, values)
+            hers = values if texts.language is None else values | _dated(at, spoken(texts.language))
+            yield _preview(arm, texts, hers)
+
+
+def _dated(at: datetime, say: Sentences) -> Values:
+    return {"interest.date": say.date((at - LOOKED_AGO).date(), at.date())}
 
 
 def _preview(arm: str, texts: Texts, values: Values) -> Preview:
