@@ -323,7 +323,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         "GEOSERVICE_FCM_RATE", "fcm_rate_per_s", "pushes a second", _whole(1, 10_000), "10000",
-        "How many pushes a second each process sends at most, reached within a minute; Firebase's own limit is "
+        "How many pushes a second all processes together send at most, reached within a minute; Firebase's limit is "
         "10,000 a project.",
     ),
     Setting(

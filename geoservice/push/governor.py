@@ -57,6 +57,11 @@ class Governor:
         self._show()
         return permitted
 
+    def share(self, senders: int) -> None:
+        """Leave their part of the pace to the other processes that send."""
+        self._bucket.share(senders, time.monotonic())
+        self._show()
+
     def give_back(self, unused: int) -> None:
         """Return what :meth:`take` permitted and nothing was there for."""
         self._window.give_back(unused)

@@ -16,17 +16,27 @@ BURST_S: Final = 0.25
 
 
 class TokenBucket:
-    """At most ``rate_per_s`` in the long run, less in the first minute, and after an idle one."""
+    """At most ``rate_per_s`` in the long run, less in the first minute, and after an idle one.
+
+    Several senders that live off one account have an equal part of it each.
+    """
 
     def __init__(self, rate_per_s: float, now_s: float) -> None:
         self._rate_per_s = rate_per_s
+        self._senders = 1
         self._ramp_from_s = self._filled_at_s = self._used_at_s = now_s
         self._tokens = self._burst(now_s)
 
     def rate_per_s(self, now_s: float) -> float:
         """The rate that holds now."""
         ramped = RAMP_FROM + (1 - RAMP_FROM) * (now_s - self._ramp_from_s) / RAMP_S
-        return self._rate_per_s * min(1.0, max(RAMP_FROM, ramped))
+        return self._rate_per_s / self._senders * min(1.0, max(RAMP_FROM, ramped))
+
+    def share(self, senders: int, now_s: float) -> None:
+        """From now on so many senders live off the rate, this one among them."""
+        self._fill(now_s)
+        self._senders = senders
+        self._tokens = min(self._tokens, self._burst(now_s))
 
     def tokens(self, now_s: float) -> float:
         """How many may begin now."""

@@ -129,9 +129,11 @@ class Database:
         self.pool = pool
         self._dsn = dsn
 
-    async def listen(self, channel: str, callback: Callable[..., None]) -> asyncpg.Connection:
+    async def listen(
+        self, channel: str, callback: Callable[..., None], *, application: str = "geoservice listen"
+    ) -> asyncpg.Connection:
         """Open a connection outside the pool that calls back at every notice; the caller terminates it."""
-        opening = asyncio.ensure_future(self._open_listener(channel, callback))
+        opening = asyncio.ensure_future(self._open_listener(channel, callback, application))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -142,10 +144,8 @@ class Database:
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             raise NotReady("The database is away; try again shortly.") from error
 
-    async def _open_listener(self, channel: str, callback: Callable[..., None]) -> asyncpg.Connection:
-        connection = await asyncpg.connect(
-            self._dsn, timeout=10, server_settings={"application_name": "geoservice listen"}
-        )
+    async def _open_listener(self, channel: str, callback: Callable[..., None], application: str) -> asyncpg.Connection:
+        connection = await asyncpg.connect(self._dsn, timeout=10, server_settings={"application_name": application})
         try:
             await connection.add_listener(channel, callback)
         except BaseException:

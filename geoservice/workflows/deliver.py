@@ -35,6 +35,9 @@ from geoservice.workflows.settling import Completer, Completion, settle
 from geoservice.workflows.stopping import GATE
 
 NOTICES: Final = "geoservice_outbox"
+SENDER: Final = "geoservice sender"
+"""What the database calls the connection that a sender listens on."""
+COUNT_EVERY_S: Final = 1.0
 CLAIM_MAX: Final = 50
 """So many messages are claimed at once: few enough that starting them does not hold up the event loop."""
 START_AT_ONCE: Final = 8
@@ -64,6 +67,8 @@ class Deliver:
         """When to look at a channel again, unless somebody wakes us; a busy one does not make the others look."""
         self._calls: set[asyncio.Task[None]] = set()
         self._claims: set[str] = set()
+        self._count_at_s = 0.0
+        """When to count the senders again."""
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -83,7 +88,8 @@ class Deliver:
                     self._look_at_s.clear()
                 try:
                     if listener is None or listener.is_closed():
-                        listener = await self._database.listen(NOTICES, self.wake)
+                        listener = await self._database.listen(NOTICES, self.wake, application=SENDER)
+                    await self._share(listener)
                     rest_s = await self._look()
                 except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
                     _log.warning("delivery_paused", error=type(error).__name__)
@@ -103,6 +109,15 @@ class Deliver:
     async def store_outcomes(self) -> None:
         """Store what became of messages until cancelled."""
         await self._completer.run()
+
+    async def _share(self, connection: Connection) -> None:
+        """Hold each channel to our part of its pace: the account is one, however many processes send."""
+        if time.monotonic() < self._count_at_s:
+            return
+        senders = await _sql.senders.value(connection, application=SENDER)
+        for governor in self._governors:
+            governor.share(max(1, senders))
+        self._count_at_s = time.monotonic() + COUNT_EVERY_S
 
     async def _look(self) -> float:
         """Send what is due on each channel whose turn it is; return in how many seconds to look again."""

@@ -66,6 +66,18 @@ def in_force(body: Mapping[str, Any], version: int, defaults: RetailerDefaults) 
     return msgspec.structs.replace(defaults, **said, version=version)
 
 
+def is_tighter(before: RetailerDefaults, after: RetailerDefaults) -> bool:
+    """Whether what one policy allows the next one may forbid."""
+    return (
+        after.daily_cap < before.daily_cap
+        or after.per_visit < before.per_visit
+        or any(getattr(after, name) > getattr(before, name) for name in ("min_gap_s", "cooldown_s", "same_product_s"))
+        or after.feed_silent_s < before.feed_silent_s
+        or after.quiet_hours not in (None, before.quiet_hours)
+        or not set(after.caps) <= set(before.caps)
+    )
+
+
 async def load_policy(connection: Connection, defaults: RetailerDefaults) -> RetailerDefaults:
     """Load the newest version; without one the settings hold."""
     row = await _sql.newest.row(connection)
@@ -75,15 +87,22 @@ async def load_policy(connection: Connection, defaults: RetailerDefaults) -> Ret
 async def publish_policy(
     database: Database, body: PolicyBody, defaults: RetailerDefaults, actor: str, at: datetime
 ) -> RetailerDefaults:
-    """Publish the next version; it holds for every decision that begins after this answers."""
+    """Publish the next version; it holds for every decision that begins after this answers.
+
+    What still waits was decided under the one before: when the new one is tighter, it is not sent.
+    """
     check_policy(body)
 
     async def work(connection: Connection) -> RetailerDefaults:
         await _directory.publish.value(connection, room="policy")
+        before = await load_policy(connection, defaults)
         stored = to_jsonable(body)
         version = await _sql.add.value(connection, body=stored, actor=actor, at=at)
+        after = in_force(msgspec.convert(stored, dict[str, Any]), version, defaults)
+        if is_tighter(before, after):
+            await _sql.cancel_waiting.run(connection, at=at)
         await _directory.announce.value(connection, room="policy")
-        return in_force(msgspec.convert(stored, dict[str, Any]), version, defaults)
+        return after
 
     return await database.run(work)
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from conftest import NOON, environment, fix, ring, running_process
 
+from geoservice.demo.fcm_stand_in import Answer
+
 DAY = timedelta(days=1)
 FREE = {"min_gap_s": 0, "cooldown_s": 0, "per_visit": 100}
 
@@ -55,6 +57,37 @@ async def test_without_a_policy_the_settings_hold(service):
     policy = await service.ok("GET", "/v1/policy", who=service.ops)
     assert (policy["version"], policy["daily_cap"], policy["quiet_hours"]) == (0, 2, {"start": "21:00", "end": "08:00"})
     assert (policy["min_gap_s"], policy["cooldown_s"], policy["caps"]) == (7_200, 604_800, [])
+
+
+@pytest.mark.parametrize(
+    ("policy", "holds"),
+    [
+        # Fewer, further apart, at other hours, or by one more rule.
+        ({"daily_cap": 1}, True),
+        ({"min_gap_s": 7_201}, True),
+        ({"quiet_hours": {"start": "20:00", "end": "08:00"}}, True),
+        ({"caps": [{"scope": "global", "n": 9, "calendar": "week"}]}, True),
+        # A laxer one takes nothing back.
+        ({"daily_cap": 9, "min_gap_s": 0, "cooldown_s": 0, "quiet_hours": None}, False),
+    ],
+)
+async def test_a_tighter_policy_holds_for_what_still_waits(ada, policy, holds):
+    """The provider is away; what was decided before the policy was tightened is not sent when it is back."""
+    ada.fcm.script(Answer("unavailable", times=1_000))
+    await ada.walk_in("ada")
+    await until_state(ada, "retry_wait")
+    await ada.ok("PUT", "/v1/policy", policy, who=ada.ops)
+    ada.fcm.reset()
+    await until_state(ada, "cancelled" if holds else "accepted")
+    assert len(ada.fcm.accepted) == (0 if holds else 1)
+
+
+async def until_state(client: Any, state: str) -> None:
+    """Wait until her message is in this state; time goes by a little meanwhile, so that a try again is due."""
+    async with asyncio.timeout(30):
+        while [row["state"] for row in await client.sql("select state from messages")] != [state]:
+            await client.pass_time(seconds=1)
+            await asyncio.sleep(0.05)
 
 
 async def test_a_policy_has_versions(service):

@@ -110,6 +110,28 @@ async def test_leaving_takes_back_what_was_about_being_there(service, fcm):
     assert fcm.accepted == []
 
 
+async def test_a_message_that_moved_to_her_other_phone_ends_when_the_first_one_leaves(service, fcm):
+    """Her phone came and its token was dead, so the message went over to her tablet: it ends when the phone leaves."""
+    (place,) = await set_up(service, **PLAIN, trigger={"on": "enter"}, limits=FREE)
+    for device_id in ("phone", "tablet"):
+        await service.opt_in("ada", purposes=LOCATION_AND_PUSH, device_id=device_id)
+    fcm.script(Answer("unregistered"), token="token-ada-phone")
+    fcm.script(Answer("unavailable", times=1_000), token="token-ada-tablet")
+    await arrive(service, "ada", place)
+    async with asyncio.timeout(60):
+        while not await service.sql("select 1 from messages where device_id = 'tablet' and attempts > 1"):
+            await asyncio.sleep(0.02)
+    await service.set_clock(NOON + timedelta(minutes=4))
+    await leave(service, "ada", place, NOON + timedelta(minutes=1))
+    async with asyncio.timeout(60):
+        while not await service.sql("select 1 from messages where unwanted"):
+            await asyncio.sleep(0.02)
+    fcm.reset()
+    await service.set_clock(NOON + timedelta(minutes=6))
+    await until_nothing_waits(service)
+    assert fcm.accepted == []
+
+
 async def test_of_two_that_are_due_the_better_one_is_served(service):
     """A campaign that waited longer does not win by that: priority does, whichever trigger is older."""
     places = await set_up(service, **PLAIN, stores=2, trigger={"on": "exit", "after_s": 7200}, limits={}, priority=1)

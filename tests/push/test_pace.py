@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoservice.push.pace import RAMP_FROM, TokenBucket, Window
+from geoservice.push.pace import BURST_S, RAMP_FROM, TokenBucket, Window
 from geoservice.push.pruning import LOOKED_AT, SUSPICIOUS_FROM, PruningGuard
 
 
@@ -30,6 +30,17 @@ def test_the_rate_holds_second_by_second():
     sent_within(bucket, 0.0, 120.0)
     for second in range(120, 130):
         assert sent_within(bucket, second, 1.0) == pytest.approx(1_000, rel=0.3)
+
+
+def test_senders_of_one_account_share_its_rate():
+    """Three senders have a third each, at once when others join, and the whole again when they have ended."""
+    bucket = TokenBucket(900, 0.0)
+    sent_within(bucket, 0.0, 120.0)
+    bucket.share(3, 120.0)
+    assert bucket.rate_per_s(120.0) == 300
+    assert sent_within(bucket, 120.0, 1.0) <= 300 + 300 * BURST_S
+    bucket.share(1, 121.0)
+    assert bucket.rate_per_s(121.0) == 900
 
 
 def test_the_ramp_begins_anew_after_an_idle_minute_and_when_told():

@@ -216,6 +216,10 @@ select state, count(*) as messages, min(not_before) filter (where not_before <= 
 where state in ('pending', 'retry_wait', 'claimed', 'sending')
 group by state;
 
+-- name: senders
+-- How many processes send: each keeps one connection of this name, which ends with it.
+select count(*) from pg_stat_activity where datname = current_database() and application_name = :application;
+
 -- name: stops
 select scope, at, actor, reason from stops order by scope;
 

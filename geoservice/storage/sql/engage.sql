@@ -132,14 +132,16 @@ from jsonb_to_recordset(:rows::jsonb)
 order by customer_id, message_id;
 
 -- name: cancel_left
--- L4. She has left: what was about being there is worth nothing any more. What the provider may have already cannot be
--- called back, but it is not tried again.
+-- L4. She has left: what was about being there is worth nothing any more. Her phone that came must go: the message may
+-- have moved to another one meanwhile. What the provider may have already cannot be called back, but is not tried again.
 with left_behind as (
     select m.customer_id, m.message_id, m.state in ('sending', 'unknown') as begun
-    from messages m
-    join unnest(:customer_ids::text[], :device_ids::text[], :geofence_ids::text[])
+    from unnest(:customer_ids::text[], :device_ids::text[], :geofence_ids::text[])
         as l (customer_id, device_id, geofence_id)
-      on m.customer_id = l.customer_id and m.device_id = l.device_id and m.geofence_id = l.geofence_id
+    join messages m using (customer_id, geofence_id)
+    join decisions d using (customer_id, decision_id)
+    join transitions t on t.customer_id = d.customer_id and t.transition_id = d.transition_id
+                      and t.device_id = l.device_id
     where m.until_left and not m.unwanted and m.state in ('pending', 'claimed', 'retry_wait', 'sending', 'unknown')
     order by m.customer_id, m.message_id for no key update of m
 )
