@@ -76,7 +76,7 @@ async def serving(
         environment = {
             "GEOSERVICE_DATA_DIR": folder,
             "GEOSERVICE_JWT_SECRET": _SECRET,
-            "GEOSERVICEOPS_KEY": OPS_KEY,
+            "GEOSERVICE_OPS_KEY": OPS_KEY,
             **(settings or {}),
         }
         async with geoservice_server(environment, processes=processes) as server:
