@@ -20,4 +20,8 @@ export interface Page {
 
 export const PAGES: readonly Page[] = [
   { id: "map", title: "Map", icon: "map", roles: ["ops"], load: () => import("./map/page") },
+  { id: "campaigns", title: "Campaigns", icon: "campaign", roles: ["ops"], load: () => import("./campaigns/page") },
+  { id: "decisions", title: "Decisions", icon: "decision", roles: ["ops", "support", "officer"], load: () => import("./decisions/page") },
+  { id: "live", title: "Live", icon: "live", roles: ["ops"], load: () => import("./live/page") },
+  { id: "health", title: "Health", icon: "health", roles: ["ops", "support", "officer", "server"], load: () => import("./health/page") },
 ];

@@ -1,0 +1,220 @@
+/** The few plots that somebody on call looks at, from `/metrics` while the page is open. */
+import { useEffect, useState } from "preact/hooks";
+import { api, ok, type Schemas } from "../../lib/api";
+import { compact, count, moment, words } from "../../lib/format";
+import { holds } from "../../lib/session";
+import { Badge, Card, Failure, Notice, PageHead, Skeleton } from "../../lib/ui/parts";
+import type { PageProps } from "../pages";
+import { Plot, type Series } from "./plot";
+import { byLabel, type Look, parse, quantile, rate, total } from "./prometheus";
+import "../shared.css";
+import "./health.css";
+
+const EVERY_MS = 3_000;
+/** Ten minutes. */
+const KEPT = 200;
+/** So many reasons are drawn, the most frequent. */
+const REASONS = 5;
+const LAG_LIMIT_MS = 50;
+
+interface Health {
+  looks: readonly Look[];
+  ready: Schemas["ReadyAnswer"] | undefined;
+  error: unknown;
+}
+
+export default function HealthPage(_: PageProps) {
+  const { looks, ready, error } = useHealth();
+  const last = looks.at(-1);
+  return (
+    <div class="page">
+      <PageHead title="Health">
+        Looked at every {EVERY_MS / 1000} seconds while this page is open; what was before is in your own monitoring.
+      </PageHead>
+      <Standing ready={ready} last={last} />
+      {error !== undefined && <Failure error={error} />}
+      {looks.length === 0 && error === undefined && <Skeleton lines={8} label="Taking the first look" />}
+      {looks.length > 0 && <Plots looks={looks} />}
+    </div>
+  );
+}
+
+function useHealth(): Health {
+  const [health, setHealth] = useState<Health>({ looks: [], ready: undefined, error: undefined });
+  useEffect(() => {
+    const abort = new AbortController();
+    const look = async () => {
+      try {
+        const [text, ready] = await Promise.all([metrics(abort.signal), readiness(abort.signal)]);
+        const now: Look = { at: Date.now(), samples: parse(text) };
+        setHealth((before) => ({ looks: [...before.looks, now].slice(-KEPT), ready, error: undefined }));
+      } catch (error) {
+        if (!abort.signal.aborted) setHealth((before) => ({ ...before, error }));
+      }
+    };
+    void look();
+    const timer = setInterval(() => {
+      if (!document.hidden) void look();
+    }, EVERY_MS);
+    return () => {
+      clearInterval(timer);
+      abort.abort();
+    };
+  }, []);
+  return health;
+}
+
+async function metrics(signal: AbortSignal): Promise<string> {
+  return await ok(api.GET("/metrics", { parseAs: "text", signal }));
+}
+
+/** 503 says what is missing in the same form. */
+async function readiness(signal: AbortSignal): Promise<Schemas["ReadyAnswer"]> {
+  const { data, error } = await api.GET("/readyz", { signal });
+  return (data ?? error) as Schemas["ReadyAnswer"];
+}
+
+function Standing({ ready, last }: { ready: Schemas["ReadyAnswer"] | undefined; last: Look | undefined }) {
+  const breakers = last ? [...byLabel(last, "geoservice_channel_breaker", "channel")] : [];
+  return (
+    <Card class="standing">
+      <div class="standing-head">
+        <h2>Now</h2>
+        {ready === undefined ? (
+          <Badge>Asking</Badge>
+        ) : ready.ready ? (
+          <Badge tone="good">Takes requests</Badge>
+        ) : (
+          <Badge tone="danger">Not ready</Badge>
+        )}
+        {breakers.map(([channel, state]) => (
+          <Badge key={channel} tone={BREAKERS[state]?.tone ?? "neutral"}>
+            {words(channel)}: {BREAKERS[state]?.says ?? "unknown"}
+          </Badge>
+        ))}
+        {last && (
+          <span class="quiet small">
+            {count(total(last, "geoservice_geofences"))} geofences · looked at {new Date(last.at).toLocaleTimeString()}
+          </span>
+        )}
+      </div>
+      {[...(ready?.missing ?? []), ...(ready?.warnings ?? [])].map((each) => (
+        <Notice key={each} tone={ready?.ready ? "warning" : "danger"}>
+          {each}
+        </Notice>
+      ))}
+      {holds("ops") && <Stops />}
+    </Card>
+  );
+}
+
+const BREAKERS: Record<number, { tone: "good" | "warning" | "danger"; says: string }> = {
+  0: { tone: "good", says: "provider answers" },
+  1: { tone: "warning", says: "trying the provider again" },
+  2: { tone: "danger", says: "provider fails, sending waits" },
+};
+
+function Stops() {
+  const [stops, setStops] = useState<Schemas["StopItem"][]>([]);
+  useEffect(() => {
+    ok(api.GET("/v1/stop")).then(({ items }) => setStops(items), () => setStops([]));
+  }, []);
+  return (
+    <>
+      {stops.map((stop) => (
+        <p key={stop.scope} class="small">
+          Stopped: <code>{stop.scope}</code> by {stop.actor}, {moment(stop.at)}
+          {stop.reason && `: ${stop.reason}`}
+        </p>
+      ))}
+    </>
+  );
+}
+
+const perSecond = (value: number): string => (value >= 100 ? compact(value) : value.toFixed(value >= 10 ? 0 : 1));
+const inMs = (value: number): string => `${value >= 10 ? Math.round(value) : value.toFixed(1)} ms`;
+const whole = (value: number): string => compact(value);
+
+function Plots({ looks }: { looks: readonly Look[] }) {
+  const times = looks.map(({ at }) => at / 1000);
+  const over = (of: (before: Look, now: Look) => number | null) =>
+    looks.map((now, number) => {
+      const before = looks[number - 1];
+      return before ? of(before, now) : null;
+    });
+  const growth = (name: string, labels: Record<string, string> = {}) => over((before, now) => rate(before, now, (look) => total(look, name, labels)));
+  const spread = (name: string, share: number) =>
+    over((before, now) => {
+      const found = quantile(before, now, name, share);
+      return found === null ? null : found * 1000;
+    });
+  const states = ["pending", "claimed", "sending", "retry_wait"];
+  const ended = ["accepted", "failed", "expired", "cancelled", "unknown"];
+  const named = (names: readonly string[], of: (name: string) => readonly (number | null)[]): Series[] =>
+    names.map((name) => ({ name: name === "none" ? "Sent" : words(name), values: of(name) }));
+
+  return (
+    <div class="plots">
+      <Plot
+        title="Pings"
+        unit="a second"
+        times={times}
+        written={perSecond}
+        series={[
+          { name: "Accepted", values: growth("geoservice_pings_total", { outcome: "accepted" }) },
+          { name: "All", values: growth("geoservice_pings_total") },
+        ]}
+      />
+      <Plot
+        title="Event-loop lag"
+        unit="how late everything is"
+        times={times}
+        written={inMs}
+        limit={LAG_LIMIT_MS}
+        series={[
+          { name: "Median", values: spread("geoservice_event_loop_lag_seconds", 0.5) },
+          { name: "99 of 100", values: spread("geoservice_event_loop_lag_seconds", 0.99) },
+        ]}
+      />
+      <Plot
+        title="Decisions by reason"
+        unit="a second; sent has none"
+        times={times}
+        written={perSecond}
+        series={named(frequentReasons(looks), (reason) => growth("geoservice_decisions_total", { reason }))}
+      />
+      <Plot
+        title="Messages under way"
+        unit="by state"
+        times={times}
+        written={whole}
+        series={named(states, (state) => looks.map((look) => total(look, "geoservice_messages", { state })))}
+      />
+      <Plot
+        title="Messages ended"
+        unit="a second"
+        times={times}
+        written={perSecond}
+        series={named(ended, (state) => growth("geoservice_messages_ended_total", { state }))}
+      />
+      <Plot
+        title="Push provider"
+        unit="time of one call"
+        times={times}
+        written={inMs}
+        series={[
+          { name: "Median", values: spread("geoservice_push_seconds", 0.5) },
+          { name: "95 of 100", values: spread("geoservice_push_seconds", 0.95) },
+        ]}
+      />
+    </div>
+  );
+}
+
+/** The most frequent since the service started, sent first. */
+function frequentReasons(looks: readonly Look[]): string[] {
+  const last = looks.at(-1);
+  const counts = last ? byLabel(last, "geoservice_decisions_total", "reason") : new Map<string, number>();
+  const frequent = [...counts].filter(([reason]) => reason !== "none").sort(([, one], [, other]) => other - one);
+  return ["none", ...frequent.slice(0, REASONS).map(([reason]) => reason)];
+}

@@ -1,0 +1,156 @@
+"""Campaigns in the console: writing one with a mistake and mending it, trying it on the past, pausing it in one click."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_asyncio
+from conftest import CAMPAIGN, NOON, Client
+from console_browser import DESKTOP, PHONE, check_accessible, keep_picture, open_console, settled
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GERMAN = {"title": "Die Schuhe sind da", "body": "Bei {{ store.name }}, in Ihrer Größe."}
+SHORT = {"content": {"title": "In your size", "body": "Here, today."}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(shared) -> Client:
+    """A store, a campaign in two languages and two wordings, and three customers who walked by: one got the message."""
+    await shared.set_up_store()
+    content = {**CAMPAIGN["content"], "languages": {"de": GERMAN}}
+    await shared.set_up_campaign(content=content, experiment={"variants": {"short": SHORT}})
+    await shared.set_up_campaign("rain", name="Rain jackets", topic="outdoor", state="paused")
+    await shared.set_up_campaign(
+        "dinner", name="Dinner on the way home", topic="food", state="draft", context={}, uses=[]
+    )
+    for customer_id in ("ada", "bea", "cyd"):
+        await shared.opt_in(customer_id)
+    await shared.browse("ada")
+    for customer_id in ("ada", "bea", "cyd"):
+        await shared.set_clock(NOON)
+        await shared.walk_in(customer_id)
+    await shared.settled()
+    return shared
+
+
+async def test_a_mistake_is_shown_at_its_field_and_mended(shop, open_page):
+    """An unknown variable is marked where it stands, with the service's own words; mended, the phones show the message.
+
+    Saved as a draft, it stands in the list.
+    """
+    page = await open_console(open_page, shop, "campaigns", complaints_meant=["422", "404"])
+    await page.get_by_role("link", name="New campaign").click()
+    await page.get_by_label("Name", exact=True).fill("Trail shoes")
+    await page.get_by_label("Topic", exact=True).fill("sneakers")
+    await page.get_by_label("In the category").fill("trail-shoes")
+    await page.get_by_label("Title", exact=True).fill("The trail shoes are here")
+    text = page.get_by_label("Text", exact=True)
+    await text.fill("At {{ store.nme }}, in your size.")
+    await text.blur()
+    await page.get_by_text("unknown variable store.nme").wait_for()
+    assert await text.get_attribute("aria-invalid") == "true"
+    await keep_picture(page, "campaign-mistake")
+
+    await text.fill("At {{ store.name }}, in your size.")
+    await page.get_by_role("complementary", name="Preview").get_by_text("At ").first.wait_for()
+    await page.get_by_text("The service would take it as it is.").wait_for()
+    assert await text.get_attribute("aria-invalid") is None
+    await page.get_by_role("button", name="Create campaign").click()
+    await page.get_by_role("heading", name="Trail shoes").wait_for()
+    saved = await shop.ok("GET", "/v1/campaigns/trail-shoes", who=shop.ops)
+    assert (saved["state"], saved["content"]["body"]) == ("draft", "At {{ store.name }}, in your size.")
+    await page.get_by_role("link", name="All campaigns").click()
+    await page.get_by_role("link", name="Trail shoes").wait_for()
+
+
+async def test_what_the_form_does_not_show_is_kept(shop, open_page):
+    """A campaign with an experiment and languages is changed in the form, and keeps them; JSON shows all of it."""
+    page = await open_console(open_page, shop, "campaigns/shoes")
+    await page.get_by_label("Name", exact=True).fill("The shoes, again")
+    await page.get_by_role("button", name="JSON").click()
+    assert '"short"' in await page.get_by_label("The campaign as JSON").input_value()
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_text("Saved as version").wait_for()
+    saved = await shop.ok("GET", "/v1/campaigns/shoes", who=shop.ops)
+    assert saved["name"] == "The shoes, again"
+    assert saved["experiment"]["variants"]["short"] == SHORT
+    assert saved["content"]["languages"]["de"] == GERMAN
+
+
+async def test_json_that_cannot_be_read_cannot_be_saved(shop, open_page):
+    """Half a JSON document is said to be that, and saving waits until it can be read again."""
+    page = await open_console(open_page, shop, "campaigns/dinner")
+    await page.get_by_role("button", name="JSON").click()
+    box = page.get_by_label("The campaign as JSON")
+    whole = await box.input_value()
+    await box.fill(whole[:-1])
+    assert await box.get_attribute("aria-invalid") == "true"
+    assert await page.get_by_role("button", name="Save").is_disabled()
+    await box.fill(whole.replace("Dinner", "Supper"))
+    assert await page.get_by_role("button", name="Save").is_enabled()
+
+
+async def test_somebody_elses_change_is_not_overwritten_unseen(shop, open_page):
+    """When a campaign was saved by somebody else meanwhile, saving asks first."""
+    page = await open_console(open_page, shop, "campaigns/dinner")
+    await page.get_by_label("Name", exact=True).fill("Mine")
+    there = await shop.ok("GET", "/v1/campaigns/dinner", who=shop.ops)
+    body = {key: value for key, value in there.items() if key not in {"id", "version", "live_since"}}
+    await shop.ok("PUT", "/v1/campaigns/dinner", {**body, "name": "Theirs"}, who=shop.ops)
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_role("heading", name="Somebody else has saved it meanwhile").wait_for()
+    assert (await shop.ok("GET", "/v1/campaigns/dinner", who=shop.ops))["name"] == "Theirs"
+    await page.get_by_role("button", name="Save mine over it").click()
+    await page.get_by_text("Saved as version").wait_for()
+    assert (await shop.ok("GET", "/v1/campaigns/dinner", who=shop.ops))["name"] == "Mine"
+
+
+async def test_a_dry_run_shows_what_would_have_been(shop, open_page):
+    """The dry run of what the editor holds counts messages and silences by reason, in a chart and as a table."""
+    page = await open_console(open_page, shop, "campaigns/shoes?show=dry-run")
+    await page.get_by_role("button", name="Run it dry").click()
+    await page.get_by_text("Customers at such a place").wait_for()
+    legend = page.locator(".legend")
+    assert "Sent 1" in await legend.inner_text()
+    assert "Context not met 2" in await legend.inner_text()
+    await page.get_by_text("The figures").click()
+    await page.get_by_role("region", name="Messages and silences by day").wait_for()
+    await check_accessible(page)
+    await keep_picture(page, "dry-run")
+
+
+async def test_one_click_pauses_and_says_what_that_does(shop, open_page):
+    """One click in the list pauses a campaign everywhere, says so, and another one lets it speak again."""
+    await shop.set_up_campaign("hats", name="Hats")
+    page = await open_console(open_page, shop, "campaigns")
+    await page.get_by_role("button", name="Pause Hats").click()
+    await page.get_by_text("“Hats” is paused: from now on no process sends anything of it.").wait_for()
+    assert (await shop.ok("GET", "/v1/campaigns/hats", who=shop.ops))["state"] == "paused"
+    await keep_picture(page, "campaign-paused")
+    await page.get_by_role("button", name="Resume it").click()
+    await page.get_by_text("“Hats” is live again").wait_for()
+    assert (await shop.ok("GET", "/v1/campaigns/hats", who=shop.ops))["state"] == "live"
+
+
+async def test_an_older_version_is_taken_back(shop, open_page):
+    """The versions tell what was changed; an older one is taken into the editor and saved as the next."""
+    await shop.set_up_campaign("socks", name="Socks")
+    await shop.set_up_campaign("socks", name="Warm socks")
+    page = await open_console(open_page, shop, "campaigns/socks?show=versions")
+    await page.get_by_role("button", name="Take version 1 into the editor").click()
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_text("Saved as version 3").wait_for()
+    assert (await shop.ok("GET", "/v1/campaigns/socks", who=shop.ops))["name"] == "Socks"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("place", ["campaigns", "campaigns/shoes", "campaigns/+new"], ids=["list", "editor", "new"])
+async def test_campaigns_are_for_everybody(shop, open_page, place, size, dark):
+    """The list and the editor hold to WCAG 2.2 AA, in both colour schemes, down to a narrow phone."""
+    page = await open_console(open_page, shop, place, size=size, dark=dark, complaints_meant=["422"])
+    await page.get_by_role("heading", level=1).wait_for()
+    await settled(page)
+    await check_accessible(page)
+    name = place.replace("/", "-").replace("+", "")
+    await keep_picture(page, f"{name}-{size['width']}-{'dark' if dark else 'light'}")
