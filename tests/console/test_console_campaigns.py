@@ -1,4 +1,4 @@
-"""Campaigns in the console: writing one with a mistake and mending it, trying it on the past, pausing it in one click."""
+"""Campaigns in the console: writing one with a mistake, mending it, trying it on the past, pausing it at once."""
 
 from __future__ import annotations
 

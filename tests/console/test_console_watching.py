@@ -1,14 +1,16 @@
-"""Decisions, the live view and health in the console: one customer with a reason, what happens now, how the service is."""
+"""Decisions, the live view and health in the console: one customer with a reason, what happens, how the service is."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from conftest import NOON, Client
+from conftest import NOON, Client, fix
 from console_browser import DESKTOP, PHONE, check_accessible, keep_picture, open_console, settled
+from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,7 +63,7 @@ async def test_a_decision_is_read_as_a_ladder_after_saying_why(shop, open_page):
     await keep_picture(page, "decision-silent")
     assert "ada" not in page.url
     assert "bea" not in page.url
-    entries = (await shop.ok("GET", "/v1/audit?customer_id=bea", who=await shop.key("officer")))["items"]
+    entries = (await shop.ok("GET", "/v1/audit?customer_id=bea", who=shop.ops))["items"]
     looks = [(each["action"], each["reason"]) for each in entries if each["actor"] == "support of a test"]
     assert ("read decisions", WHY) in looks
     assert ("read decision", WHY) in looks
@@ -72,7 +74,7 @@ async def test_a_message_is_followed_to_the_phone(shop, open_page):
     page = await open_console(open_page, shop, "decisions")
     await look_at(page, "ada")
     await page.get_by_role("link", name=re.compile("send")).click()
-    await page.get_by_role("heading", name="Sent").wait_for()
+    await page.get_by_role("heading", name="Sent", exact=True).wait_for()
     message = page.locator(".card").filter(has=page.get_by_role("heading", name="The message"))
     await message.get_by_text("Accepted").first.wait_for()
     assert "The shoes are here" in await message.inner_text()
@@ -132,10 +134,14 @@ async def test_the_live_view_goes_on_after_a_broken_line(shop, open_page):
     """When the line breaks the page tries again, and what happened meanwhile appears, once."""
     page = await open_console(open_page, shop, "live", complaints_meant=["ERR_"])
     await page.get_by_text("Watching").wait_for()
-    await page.context.set_offline(True)
+    await page.route("**/v1/live", lambda route: route.abort())
+    await shop.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and "
+        "datname = current_database()"
+    )  # the service ends the streams
     await page.get_by_text("Line broken: trying again").wait_for()
     await add_transition(shop, "while-away")
-    await page.context.set_offline(False)
+    await page.unroute("**/v1/live")
     feed = page.get_by_role("list", name="What happened, newest first")
     await feed.get_by_text("Around harbour").first.wait_for()
     await page.get_by_text("Watching").wait_for()
@@ -162,16 +168,14 @@ async def test_health_moves(shop, open_page):
     page = await open_console(open_page, shop, "health")
     await page.get_by_text("Takes requests").wait_for()
     await page.get_by_role("heading", name="Pings", exact=True).wait_for()
-    pings = page.locator(".plot").filter(has=page.get_by_role("heading", name="Pings", exact=True))
+    figure = (
+        page.locator(".plot").filter(has=page.get_by_role("heading", name="Pings", exact=True)).locator("strong").first
+    )
     await shop.opt_in("dan")
-    figure = pings.locator("strong").first
-    await page.wait_for_function("e => e.textContent !== '–'", arg=await figure.element_handle())
-    for n in range(200):
-        await shop.set_clock(shop.now + timedelta(seconds=5))
-        await shop.walk_in("dan")
-        if float(await figure.inner_text()) > 0:
-            break
-    assert n < 199
+    async with asyncio.timeout(30):
+        while await figure.inner_text() in {"–", "0.0"}:
+            await shop.pass_time(seconds=5)
+            await shop.ping("dan", *(fix(shop.now - timedelta(milliseconds=n), 53.7, 10.0) for n in range(20, 0, -1)))
     await check_accessible(page)
     await keep_picture(page, "health")
 
@@ -182,7 +186,7 @@ async def test_health_moves(shop, open_page):
 async def test_watching_is_for_everybody(shop, open_page, place, size, dark):
     """The pages hold to WCAG 2.2 AA, in both colour schemes, down to a narrow phone."""
     page = await open_console(open_page, shop, place, size=size, dark=dark)
-    await page.wait_for_function("!document.querySelector('.skeleton')")
+    await expect(page.locator(".skeleton")).to_have_count(0)
     if place == "live":
         await page.get_by_text("Watching").wait_for()
         await add_transition(shop, f"for-everybody-{size['width']}-{dark}")
