@@ -60,7 +60,7 @@ async def check_accessible(page: Page) -> None:
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     found = await page.evaluate("rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES)
     said = [(each["id"], each["help"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
-    assert said == []
+    assert not said, said
     wide, window = await page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= window, f"the page is {wide} pixels wide in a window of {window}"
 

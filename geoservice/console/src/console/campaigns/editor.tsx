@@ -5,7 +5,7 @@ import { Icon } from "../../lib/ui/icon";
 import { Card, Failure, Notice } from "../../lib/ui/parts";
 import { Form, SHOWN } from "./form";
 import { Phones } from "./phones";
-import { asBody, type Spec, wrongAt } from "./spec";
+import { asBody, isAt, type Spec } from "./spec";
 
 export type Looked = Schemas["PreviewAnswer"];
 
@@ -36,8 +36,8 @@ export function Editor({ spec, onChange, id, onId, refused, onLooked, onReadable
 
   const wrong = tried ? refused : looked.errors;
   // A new campaign is full of holes: what she has not come to yet is not held against her.
-  const shown = everything ? wrong : wrong.filter(({ path }) => [...touched].some((each) => path === each || path.startsWith(`${each}.`)));
-  const elsewhere = as === "json" ? shown : shown.filter(({ path }) => !SHOWN.some((place) => wrongAt([{ path } as ErrorPlace], place)));
+  const shown = everything ? wrong : wrong.filter(({ path }) => [...touched].some((each) => isAt(path, each)));
+  const elsewhere = as === "json" ? shown : shown.filter(({ path }) => !SHOWN.some((place) => isAt(path, place)));
 
   return (
     <div class="editor">

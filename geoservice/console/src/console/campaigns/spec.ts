@@ -60,9 +60,14 @@ export function placeOf(path: readonly string[]): string {
   return path.join(".");
 }
 
+/** Whether a path leads to a place or into it. */
+export function isAt(path: string, place: string): boolean {
+  return path === place || path.startsWith(`${place}.`) || path.startsWith(`${place}[`);
+}
+
 /** What is wrong at a place or inside it. */
 export function wrongAt(errors: readonly ErrorPlace[], place: string): string | undefined {
-  const found = errors.filter(({ path }) => path === place || path.startsWith(`${place}.`) || path.startsWith(`${place}[`));
+  const found = errors.filter(({ path }) => isAt(path, place));
   return found.length > 0 ? found.map(({ message }) => message).join("; ") : undefined;
 }
 

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api, ok, type Schemas } from "../../lib/api";
 import { compact, count, moment, words } from "../../lib/format";
 import { holds } from "../../lib/session";
-import { Badge, Card, Failure, Notice, PageHead, Skeleton } from "../../lib/ui/parts";
+import { Badge, Button, Card, Failure, Notice, PageHead, Skeleton } from "../../lib/ui/parts";
 import type { PageProps } from "../pages";
 import { Plot, type Series } from "./plot";
 import { byLabel, type Look, parse, quantile, rate, total } from "./prometheus";
@@ -24,11 +24,20 @@ interface Health {
 }
 
 export default function HealthPage(_: PageProps) {
-  const { looks, ready, error } = useHealth();
+  const { looks: all, ready, error } = useHealth();
+  const [held, setHeld] = useState<readonly Look[]>();
+  const looks = held ?? all;
   const last = looks.at(-1);
   return (
     <div class="page">
-      <PageHead title="Health">
+      <PageHead
+        title="Health"
+        actions={
+          <Button icon={held ? "play" : "pause"} aria-pressed={held !== undefined} onClick={() => setHeld(held ? undefined : all)}>
+            {held ? "Go on" : "Hold still"}
+          </Button>
+        }
+      >
         Looked at every {EVERY_MS / 1000} seconds while this page is open; what was before is in your own monitoring.
       </PageHead>
       <Standing ready={ready} last={last} />
