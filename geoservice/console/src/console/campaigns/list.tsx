@@ -98,34 +98,36 @@ export function CampaignList() {
         </Empty>
       )}
       {loaded.data && loaded.data.campaigns.length > 0 && (
-        <Table caption="Campaigns">
-          <thead>
-            <tr>
-              <th scope="col">Campaign</th>
-              <th scope="col">State</th>
-              <th scope="col" class="number">
-                Sent
-              </th>
-              <th scope="col" class="number">
-                Silent
-              </th>
-              <th scope="col">
-                <span class="visually-hidden">Actions</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {loaded.data.campaigns.map((campaign) => (
-              <Row
-                key={campaign.id}
-                campaign={campaign}
-                lately={loaded.data?.lately.get(campaign.id) ?? NOTHING}
-                busy={busy === campaign.id}
-                act={act}
-              />
-            ))}
-          </tbody>
-        </Table>
+        <div class="campaigns-table">
+          <Table caption="Campaigns, with the last 24 hours">
+            <thead>
+              <tr>
+                <th scope="col">Campaign</th>
+                <th scope="col">State</th>
+                <th scope="col" class="number">
+                  Sent
+                </th>
+                <th scope="col" class="number">
+                  Silent
+                </th>
+                <th scope="col">
+                  <span class="visually-hidden">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {loaded.data.campaigns.map((campaign) => (
+                <Row
+                  key={campaign.id}
+                  campaign={campaign}
+                  lately={loaded.data?.lately.get(campaign.id) ?? NOTHING}
+                  busy={busy === campaign.id}
+                  act={act}
+                />
+              ))}
+            </tbody>
+          </Table>
+        </div>
       )}
     </div>
   );
@@ -154,8 +156,8 @@ function Row({ campaign, lately, busy, act }: RowProps) {
       <td>
         <Badge tone={state.tone}>{words(campaign.state)}</Badge>
       </td>
-      <td class="number figure">{count(lately.sent)}</td>
-      <td class="number">
+      <td class="number figure" data-label="Sent">{count(lately.sent)}</td>
+      <td class="number" data-label="Silent">
         <a
           class="figure"
           href={href(["decisions"], { campaign: campaign.id, outcome: "suppress" })}

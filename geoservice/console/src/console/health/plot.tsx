@@ -45,7 +45,7 @@ export function Plot({ title, unit, times, series, written, limit }: PlotProps) 
         cursor: { show: false },
         scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(most ?? 0, limit ?? 0, 0.001) * 1.1] } },
         axes: [
-          { ...axis, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })), space: 90 },
+          { ...axis, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })), space: 90, size: 26 },
           { ...axis, size: 56, values: (_, at) => at.map(written), space: 34 },
         ],
         series: [
@@ -55,7 +55,7 @@ export function Plot({ title, unit, times, series, written, limit }: PlotProps) 
             stroke: ink(INKS[number % INKS.length] ?? "--accent"),
             width: 2,
             dash: DASHES[number % DASHES.length] ?? [],
-            points: { show: false },
+            points: { show: true, size: 4, fill: ink(INKS[number % INKS.length] ?? "--accent") },
             spanGaps: false,
           })),
         ],
@@ -112,7 +112,7 @@ export function Plot({ title, unit, times, series, written, limit }: PlotProps) 
           </li>
         ))}
       </ul>
-      <div class="plot-place" ref={place} role="img" aria-label={`${title} over the last minutes; the newest figures stand above`} style={{ minHeight: `${HEIGHT}px` }} />
+      <div class="plot-place" ref={place} role="img" aria-label={`${title} over the last minutes; the newest figures stand above`} style={{ height: `${HEIGHT}px` }} />
     </Card>
   );
 }
