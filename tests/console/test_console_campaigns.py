@@ -60,7 +60,7 @@ async def test_a_mistake_is_shown_at_its_field_and_mended(shop, open_page):
     saved = await shop.ok("GET", "/v1/campaigns/trail-shoes", who=shop.ops)
     assert (saved["state"], saved["content"]["body"]) == ("draft", "At {{ store.name }}, in your size.")
     await page.get_by_role("link", name="All campaigns").click()
-    await page.get_by_role("link", name="Trail shoes").wait_for()
+    await page.get_by_role("link", name="Trail shoes", exact=True).wait_for()
 
 
 async def test_what_the_form_does_not_show_is_kept(shop, open_page):
