@@ -100,7 +100,9 @@ def _assets(files: Mapping[str, Path]) -> Handler:
 
 async def get_pages_settings(call: Call) -> web.Response:
     """Tell the web pages what they need before anybody signs in."""
-    return answer(msgspec.to_builtins(answers.PagesAnswer(map_style_url=call.services.settings.map_style_url)))
+    services = call.services
+    pages = answers.PagesAnswer(map_style_url=services.settings.map_style_url, demo=services.is_demo)
+    return answer(msgspec.to_builtins(pages))
 
 
 ROUTES: Final[tuple[Route, ...]] = (

@@ -33,6 +33,13 @@ class Marks(NamedTuple):
     dot: str
 
 
+_ADDRESSES: Final = (
+    ("phone", "/phone/", "the customer's side"),
+    ("console", "/console/", "sign in with OPS_KEY, below"),
+    ("API", "/docs", ""),
+    ("metrics", "/metrics", ""),
+)
+
 UNICODE: Final = Marks("●", "∅", "✓", "✗", "·")
 ASCII: Final = Marks("*", "-", "+", "x", "-")
 
@@ -181,12 +188,13 @@ class Timeline:
     def serving(self, result: Result, commands: dict[str, list[str]], now: datetime) -> None:
         """Name the addresses, and lines to paste into another terminal."""
         addresses = Table.grid(padding=(0, 2))
-        for name, path in (("API", ""), ("ready?", "/readyz"), ("metrics", "/metrics")):
-            addresses.add_row(name, f"{result.url}{path}")
+        for name, path, about in _ADDRESSES:
+            addresses.add_row(name, Text(f"{result.url}{path}"), Text(about, style="dim"))
         self.say(
             "",
             Rule(Text("Your turn", style="bold cyan"), align="left", style="cyan"),
             "",
+            Text("Open the phone in a browser and live the story by hand: that takes two minutes.", style="bold"),
             Text(f"The service keeps running; for it, it is {long_day(now)}, {now:%H:%M}, and time goes on."),
             "",
             Padding(addresses, (0, 0, 0, 2)),

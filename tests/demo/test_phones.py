@@ -16,14 +16,11 @@ import orjson
 import pytest
 import pytest_asyncio
 import schemathesis
-from conftest import OPS_KEY, Client, environment, fix, new_database
+from conftest import fix
+from demo_house import demo_house
 
 from geoservice.app import App
-from geoservice.config import load_settings
-from geoservice.demo import client as demo_client
-from geoservice.demo.city import publish
-from geoservice.demo.fcm_stand_in import Answer, FcmStandIn
-from geoservice.demo.phones import Phones
+from geoservice.demo.fcm_stand_in import Answer
 from geoservice.demo.stage import ZONE
 from geoservice.demo.walks import walk_past
 from geoservice.errors import SettingsError
@@ -33,23 +30,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 STORE = "hh-moenckebergstrasse"
 
 
-@asynccontextmanager
-async def demo_service(postgres: str, folder: Any) -> AsyncIterator[Any]:
-    """A demo without its story: its service, the sample city, the stand-in, the phones."""
-    async with new_database(postgres) as url, FcmStandIn() as fcm:
-        fcm.credentials = fcm.write_service_account(folder / "account.json")
-        phones = Phones(fcm)
-        app = App(load_settings(environment(url, fcm, folder)), demo=phones.routes)
-        async with app, phones, aiohttp.ClientSession() as session:
-            client = Client(app, session, fcm)
-            shop = demo_client.Client(app.url, session, OPS_KEY, lambda who: client.tokens.sign(who, 3600))
-            await client.set_clock(datetime(2026, 3, 18, 12, 0, tzinfo=ZONE))
-            yield SimpleNamespace(client=client, phones=phones, city=await publish(shop), fcm=fcm)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def demo(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with demo_service(postgres, tmp_path_factory.mktemp("phones")) as running:
+    async with demo_house(postgres, tmp_path_factory.mktemp("phones")) as running:
         yield running
 
 
@@ -87,7 +70,7 @@ async def walk(demo: Any, phone: Any, *, until_sent: bool = False) -> None:
 @asynccontextmanager
 async def stream(demo: Any, phone: Any, query: str = "") -> AsyncIterator[Any]:
     """What the page reads, as (event, data)."""
-    url = f"{demo.client.app.url}/demo/stream{query}"
+    url = f"{demo.url}/demo/stream{query}"
     async with demo.client.session.get(url, headers=phone.who) as response:
         assert response.status == 200
         assert response.content_type == "text/event-stream"
@@ -229,10 +212,10 @@ async def test_what_is_on_its_way_arrives_before_a_week_passes(demo):
 
 async def test_the_streams_end_with_the_demo(postgres, tmp_path):
     """Open pages do not hold up the end of a demo."""
-    async with aiohttp.ClientSession() as session, demo_service(postgres, tmp_path) as demo:
+    async with aiohttp.ClientSession() as session, demo_house(postgres, tmp_path) as demo:
         phone = await demo.client.ok("POST", "/demo/phones", {})
         who = {"Authorization": f"Bearer {phone['token']}"}
-        response = await session.get(f"{demo.client.app.url}/demo/stream", headers=who)
+        response = await session.get(f"{demo.url}/demo/stream", headers=who)
         events = read_events(response)
         await next_of(events, "time")
         await demo.phones.__aexit__()

@@ -42,3 +42,5 @@ class PagesAnswer(Struct):
 
     map_style_url: str | None
     """Unset, the pages draw a map of their own."""
+    demo: bool
+    """Whether the phone page may take a made-up customer, and move the time."""

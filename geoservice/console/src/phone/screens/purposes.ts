@@ -1,0 +1,13 @@
+/** What the app calls the purposes of consent, and in which order it asks. */
+import type { Purpose } from "../app/consents";
+
+export const NAMES: Readonly<Record<Purpose, string>> = {
+  location: "Use my location near stores",
+  marketing_push: "Send me messages",
+  personalisation: "Use what I look at and buy",
+  associate_sharing: "Show my notes to associates",
+  insights: "Count me in statistics",
+};
+
+/** Asked at the first start: what a message near a store needs. The others wait in the settings. */
+export const FIRST: readonly Purpose[] = ["location", "marketing_push", "personalisation"];
