@@ -1,12 +1,12 @@
 /** What the page knows: who she is, what the phone shows, where it is. Screens read it, and the parts below change it. */
 import { computed, signal } from "@preact/signals";
 import { api as anybody, ok } from "../lib/api";
-import { connect, customerOf, type Api } from "./app/client";
+import { connect, customerOf, Problem, type Api } from "./app/client";
 import { readConsents, readNotice, type Notice } from "./app/consents";
 import { deviceId, register } from "./app/device";
 import { readMessages, tell, type Message, type Push } from "./app/messages";
 import { Pings } from "./app/pings";
-import { happened } from "./demo/story";
+import { anew, happened } from "./demo/story";
 import { forgetPushes, handOut, listen, readCity, readTime, type City, type Moment } from "./demo/service";
 
 /** A phone that is signed in. */
@@ -82,17 +82,29 @@ export async function begin(): Promise<void> {
       city.value = sample;
     }
     const kept = sessionStorage.getItem(TOKEN);
-    if (kept !== null) await signIn(kept);
-    else if (demo.value) await startOver();
+    if (kept !== null && (await goOn(kept))) return;
+    if (demo.value) await startOver();
     else signedOut.value = "";
   } catch (error) {
     broken.value = error;
   }
 }
 
+/** Whether the token that was kept still holds; a demo that was started again knows nobody. */
+async function goOn(token: string): Promise<boolean> {
+  try {
+    await signIn(token);
+    return true;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) return false;
+    throw error;
+  }
+}
+
 /** A demo hands out a phone to whoever comes; somebody new unless named. */
 export async function startOver(customer?: string): Promise<void> {
   forgetPushes();
+  anew();
   const handout = await handOut(customer);
   await signIn(handout.token, handout.push_token);
 }
@@ -103,7 +115,9 @@ export async function signIn(token: string, pushToken?: string): Promise<void> {
   listening.abort();
   listening = new AbortController();
   const device = deviceId();
-  const api = connect(token, () => signOut("Your token no longer holds."));
+  const api = connect(token, () => {
+    if (phone.peek()?.token === token) signOut("Your token no longer holds.");
+  });
   const [notice, consents] = await Promise.all([readNotice(api), readConsents(api)]);
   sessionStorage.setItem(TOKEN, token);
   if (pushToken !== undefined) await register(api, device, pushToken, timezone.value);

@@ -28,7 +28,7 @@ interface Kept extends Fix {
 
 export class Pings {
   private waiting: Kept[] = [];
-  private sending: Promise<Receipt | undefined> | undefined;
+  private sending: Promise<Receipt | undefined> = Promise.resolve(undefined);
   private readonly api: Api;
   private readonly device: string;
   private readonly now: () => Date;
@@ -49,9 +49,8 @@ export class Pings {
   }
 
   /** Sends what waits, one batch after the other; throws Problem, and keeps the rest, when the service has no answer. */
-  async flush(): Promise<Receipt | undefined> {
-    await this.sending?.catch(() => undefined); // one at a time: order matters
-    this.sending = this.sendAll();
+  flush(): Promise<Receipt | undefined> {
+    this.sending = this.sending.catch(() => undefined).then(() => this.sendAll()); // one at a time: order matters
     return this.sending;
   }
 

@@ -26,7 +26,16 @@ export function happened(step: StoryStep): void {
   sessionStorage.setItem(PLACE, JSON.stringify([...done.peek()]));
 }
 
+const pairs = new Set<string>();
+
+/** She looked at this pair; two are the story's second step. */
+export function lookedAt(pair: string): void {
+  pairs.add(pair);
+  if (pairs.size >= 2) happened("looked");
+}
+
 export function anew(): void {
+  pairs.clear();
   sessionStorage.removeItem(PLACE);
   done.value = new Set();
 }

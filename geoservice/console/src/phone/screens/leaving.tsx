@@ -4,8 +4,7 @@ import { wordsOf } from "../../lib/api";
 import { Confirm, Dialog } from "../../lib/ui/dialog";
 import { Button, Failure } from "../../lib/ui/parts";
 import { erase, takeAlong, type Erasure } from "../app/settings";
-import { anew } from "../demo/story";
-import { demo, signOut, type Phone } from "../state";
+import { demo, signOut, startOver, type Phone } from "../state";
 
 export function Leaving({ phone }: { phone: Phone }) {
   const [busy, setBusy] = useState(false);
@@ -43,6 +42,12 @@ export function Leaving({ phone }: { phone: Phone }) {
           Erase everything
         </Button>
       </div>
+      {demo.value && (
+        <div class="deeds">
+          <Button onClick={() => startOver().catch(setError)}>Be somebody new</Button>
+          <Button onClick={() => startOver("lena").catch(setError)}>Be Lena, from the story</Button>
+        </div>
+      )}
       {error !== undefined && <Failure error={error} />}
       {asking && (
         <Confirm
@@ -66,7 +71,6 @@ export function Leaving({ phone }: { phone: Phone }) {
 /** What was done, and what the shop has to keep. */
 function Receipt({ receipt }: { receipt: Erasure }) {
   const leave = () => {
-    anew();
     signOut("You have erased everything. Goodbye.");
   };
   return (

@@ -2,13 +2,11 @@
 import { useState } from "preact/hooks";
 import { Button, Empty, Failure } from "../../lib/ui/parts";
 import { report, type Deed } from "../app/events";
-import { happened } from "../demo/story";
+import { happened, lookedAt } from "../demo/story";
 import type { Item } from "../demo/service";
 import { city, now, type Phone } from "../state";
 import { Art } from "./art";
 import { AppPage } from "./handset";
-
-const looked = new Set<string>();
 
 export function Shop({ phone }: { phone: Phone }) {
   const [shown, setShown] = useState<Item>();
@@ -19,8 +17,7 @@ export function Shop({ phone }: { phone: Phone }) {
     setShown(item);
     setError(undefined);
     report(phone.api, "product_viewed", item, now()).then(() => {
-      if (item.topic === "running") looked.add(item.id);
-      if (looked.size >= 2) happened("looked");
+      if (item.topic === "running") lookedAt(item.id);
     }, setError);
   };
 
