@@ -15,7 +15,7 @@ import uvloop
 from geoservice import __version__
 from geoservice.commands.command_line import FAILED, a_few, command, out, settings_in_force
 from geoservice.config import Settings, load_settings
-from geoservice.telemetry.logs import configure_logs, log_lost_error
+from geoservice.telemetry.logs import configure_logs, log_lost_error, log_what_nobody_catches
 
 GC_AFTER: Final = 20_000
 """New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
@@ -53,6 +53,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         given = {name: str(value) for name, value in overrides.items() if value is not None}
         settings = load_settings({**os.environ, **given})
     configure_logs(settings.log_format, level=settings.log_level)
+    log_what_nobody_catches()
     if arguments.processes > 1:
         return uvloop.run(_run_fleet(settings, arguments.processes))
     return uvloop.run(run_until_told(settings, share_port=arguments.share_port))

@@ -104,10 +104,6 @@ def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    # What Python would print by itself, with the words of the error, where nobody caught one.
-    sys.excepthook = lambda kind, error, trace: _log.critical("ended_by_an_error", exc_info=(kind, error, trace))
-    sys.unraisablehook = lambda lost: _log.error("error_in_cleanup", exc_info=lost.exc_value)
-    threading.excepthook = lambda lost: _log.error("thread_ended", exc_info=lost.exc_value)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -118,6 +114,13 @@ def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # a later configuration must hold for loggers made before it
     )
+
+
+def log_what_nobody_catches() -> None:
+    """Log what Python would print by itself with the words of the error, of the process, its threads, its clean-ups."""
+    sys.excepthook = lambda kind, error, trace: _log.critical("ended_by_an_error", exc_info=(kind, error, trace))
+    sys.unraisablehook = lambda lost: _log.error("error_in_cleanup", exc_info=lost.exc_value)
+    threading.excepthook = lambda lost: _log.error("thread_ended", exc_info=lost.exc_value)
 
 
 def log_lost_error(_loop: AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -294,9 +294,10 @@ def test_the_search_finds_a_leak():
 
 CRASH = """
 import asyncio, gc, sys, threading
-from geoservice.telemetry.logs import configure_logs, log_lost_error
+from geoservice.telemetry.logs import configure_logs, log_lost_error, log_what_nobody_catches
 
 configure_logs("json", level="debug")
+log_what_nobody_catches()
 mark = sys.argv[1]
 
 class Careless:
