@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from geoservice.api.answers.problems import ErrorPlace
 from geoservice.api.routing import Call, Route, answer
-from geoservice.decisions.campaigns import Campaign, CampaignSpec, compile_campaign
+from geoservice.decisions.campaigns import Campaign, CampaignSpec
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.preview import Preview, previews, sample_values
 from geoservice.geofencing.geofence import Geofence
 from geoservice.vocabulary import Role, to_jsonable

@@ -15,7 +15,8 @@ import msgspec
 import shapely
 
 from geoservice.commands.running import spare_the_collector
-from geoservice.decisions.campaigns import Campaign, CampaignSpec, compile_campaign
+from geoservice.decisions.campaigns import Campaign, CampaignSpec
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.decide import decide
 from geoservice.decisions.facts import (
     ConsentFact,

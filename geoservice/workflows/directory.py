@@ -14,7 +14,8 @@ import shapely
 import structlog
 
 from geoservice.clock import Clock
-from geoservice.decisions.campaigns import Campaign, CampaignSpec, compile_campaign
+from geoservice.decisions.campaigns import Campaign, CampaignSpec
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.facts import GeofenceFacts, RetailerDefaults, StoreFacts
 from geoservice.decisions.listening import Listeners
 from geoservice.errors import GeoserviceError

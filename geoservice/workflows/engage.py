@@ -13,81 +13,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from uuid import uuid4
 
 import msgspec
 
-from geoservice.decisions.attention import Told
-from geoservice.decisions.campaigns import Ambiguous, Campaign
+from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.channels import channel_of
-from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.decide import Decision, Outcome, Rank, decide
-from geoservice.decisions.facts import (
-    ConsentFact,
-    ContextEvent,
-    CustomerFacts,
-    Facts,
-    Preferences,
-    ShopFacts,
-    Slot,
-    VisitFact,
-)
-from geoservice.decisions.limits import slot_window_s
-from geoservice.decisions.schedule import HABIT_DAYS, Send
+from geoservice.decisions.facts import Facts, Slot
 from geoservice.geofencing.geofence import Geofence
 from geoservice.geofencing.track import DeviceTrack
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
-from geoservice.telemetry.metrics import DECISIONS, UNDECIDED
-from geoservice.vocabulary import (
-    Channel,
-    EventType,
-    GeofenceKind,
-    MessageState,
-    OsPermission,
-    Purpose,
-    Source,
-    Transition,
-    TransitionKind,
-    to_jsonable,
-)
-from geoservice.workflows.attention import load_told, note_visits
-from geoservice.workflows.directory import Snapshot, as_fact, brought_up
-from geoservice.workflows.languages import language_of
-from geoservice.workflows.products import load_shop
+from geoservice.telemetry.metrics import UNDECIDED
+from geoservice.vocabulary import GeofenceKind, MessageState, TransitionKind
+from geoservice.workflows.attention import note_visits
+from geoservice.workflows.directory import Snapshot, brought_up
+from geoservice.workflows.known import Known, Row, facts_of, load, load_shops, transition_of
+from geoservice.workflows.reserving import Entry, campaign_of, write_down
 from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
 
-Row: TypeAlias = Mapping[str, Any]
-
-EVENTS_MAX: Final = 2_000
-"""So many events a customer are looked at, the newest; nobody looks at more in a campaign's window."""
-
-DOINGS_MAX: Final = 500
-
 _sql = Queries("engage")
-_experiments = Queries("experiments")
 _decode_track = msgspec.msgpack.Decoder(DeviceTrack).decode
-
-
-@dataclass(slots=True)
-class Known:
-    """What is on record of one locked customer."""
-
-    row: Row
-    preferences: Preferences = field(default_factory=Preferences)
-    consents: dict[Purpose, ConsentFact] = field(default_factory=dict)
-    events: list[ContextEvent] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
-    visits: list[VisitFact] = field(default_factory=list)
-    doings: list[datetime] = field(default_factory=list)
-    arms: dict[str, str] = field(default_factory=dict)
-    salt: str = ""
-    shops: dict[str | None, ShopFacts] = field(default_factory=dict)
-    """By store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +46,6 @@ class _Moment:
 
     row: Row
     facts: Facts
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One decision, and the message that it reserves."""
-
-    customer_id: str
-    transition_id: str
-    device_id: str
-    facts: Facts
-    decision: Decision
-    decision_id: str
-    message_id: str | None
-    trace: str | None
 
 
 @dataclass(slots=True)
@@ -121,7 +57,7 @@ class _Ledger:
     """Who left what: customer, device, geofence."""
     moments: dict[str, list[_Moment]] = field(default_factory=dict)
     """By customer, in the order in which they happened."""
-    entries: list[_Entry] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
     """Of the campaigns with a ceiling, what this hour has had, with what this batch sends."""
 
@@ -142,9 +78,9 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
         heard = _hear(undecided, snapshot)
         await note_visits(connection, _arrivals(undecided, snapshot))
         # If nobody listens, nothing needs to be known of the customers.
-        known = await _load(connection, snapshot, heard, rows, visits.ids, at) if heard else {}
+        known = await load(connection, snapshot, _all_of(heard), rows, visits.ids, at) if heard else {}
         if known:
-            await _load_shop(connection, snapshot, heard, known, undecided)
+            await load_shops(connection, snapshot, _all_of(heard), known, undecided)
         for row in undecided:
             _follow(row, known.get(row["customer_id"]), heard, visits, snapshot, at, ledger)
         await _decide_within_ceilings(connection, known, heard, at, ledger)
@@ -317,7 +253,7 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
             reason=decision.reason and decision.reason.value,
         )
         ledger.entries.append(
-            _Entry(
+            Entry(
                 row["customer_id"],
                 row["transition_id"],
                 row["device_id"],
@@ -330,23 +266,8 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
         )
         if decision.takes_slot:
             slots.insert(0, _slot(message_id or decision_id, decision, facts, at))
-        if message_id is not None and _campaign_of(facts, decision).spec.limits.hourly_ceiling is not None:
+        if message_id is not None and campaign_of(facts, decision).spec.limits.hourly_ceiling is not None:
             ledger.sent[decision.campaign_id] += 1
-
-
-def transition_of(row: Row) -> Transition:
-    """Make a transition of its row."""
-    return Transition(
-        kind=TransitionKind(row["kind"]),
-        geofence_id=row["geofence_id"],
-        at=row["at"],
-        confidence=row["confidence"],
-        source=Source(row["source"]),
-        late=row["late"],
-        initial=row["initial"],
-        assumed=row["assumed"],
-        speed_mps=row["speed_mps"],
-    )
 
 
 def _is_valid(fence: Geofence, at: datetime) -> bool:
@@ -356,71 +277,12 @@ def _is_valid(fence: Geofence, at: datetime) -> bool:
     )
 
 
-def facts_of(
-    row: Row,
-    fence: Geofence,
-    known: Known,
-    campaigns: tuple[Campaign, ...],
-    snapshot: Snapshot,
-    visit_id: str | None,
-) -> Facts:
-    """Put together what a decision may know, but for slots and what waiting adds."""
-    store = snapshot.stores.get(fence.store_id) if fence.store_id else None
-    zones = (
-        known.preferences.timezone,
-        known.row["timezone"],
-        row["device_timezone"],
-        store and store.timezone,
-    )
-    locale = known.row["locale"] or row["device_locale"]
-    return Facts(
-        transition=transition_of(row),
-        geofence=as_fact(fence),
-        store=store.facts if store else None,
-        visit_id=visit_id,
-        customer=CustomerFacts(
-            customer_id=row["customer_id"],
-            timezone=next((zone for zone in zones if zone), "UTC"),
-            locale=locale,
-            birth_year=known.row["birth_year"],
-            loyalty_tier=known.row["loyalty_tier"],
-            attributes=known.row["attributes"],
-            sizes=_sizes(known.row["attributes"]),
-            os_permission=OsPermission(row["os_location_permission"]),
-            push_reachable=bool(row["push_reachable"]),
-        ),
-        consents=known.consents,
-        preferences=known.preferences,
-        events=tuple(known.events),
-        slots=(),
-        told=tuple(known.told),
-        campaigns=campaigns,
-        retailer=snapshot.retailer,
-        sentences=language_of(locale).sentences,
-        shop=known.shops.get(fence.store_id, ShopFacts()),
-        fast_at=row["fast_at"],
-        visits=tuple(known.visits),
-        doings=tuple(known.doings),
-        arms=known.arms,
-        salt=known.salt,
-    )
-
-
-def _sizes(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Her sizes among what the shop noted: ``size`` in general, ``size.running-shoes`` of one category."""
-    return {
-        name.partition(".")[2]: str(value)
-        for name, value in attributes.items()
-        if name.partition(".")[0] == "size" and not isinstance(value, bool)
-    }
-
-
 def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Slot:
     assert decision.expires_at is not None  # noqa: S101 - every Send has one
     return Slot(
         message_id=message_id,
         campaign_id=decision.campaign_id,
-        topic=_campaign_of(facts, decision).spec.topic,
+        topic=campaign_of(facts, decision).spec.topic,
         state=MessageState.PENDING,
         reserved_at=at,
         expires_at=decision.expires_at,
@@ -428,93 +290,13 @@ def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Sl
         geofence_id=facts.geofence.geofence_id,
         visit_id=facts.visit_id,
         product_id=decision.product_id,
-        channel=channel_of(facts, _campaign_of(facts, decision).audience.channels),
+        channel=channel_of(facts, campaign_of(facts, decision).audience.channels),
     )
-
-
-# Loading ----------------------------------------------------------------------------------------------------
-
-
-async def _load(
-    connection: Connection,
-    snapshot: Snapshot,
-    heard: Heard,
-    customers: Iterable[Row],
-    visit_ids: Sequence[str],
-    at: datetime,
-) -> dict[str, Known]:
-    known = {row["customer_id"]: Known(row) for row in customers}
-    ids = list(known)
-    for row in await _sql.preferences.fetch(connection, customer_ids=ids):
-        known[row["customer_id"]].preferences = msgspec.convert(row["body"], Preferences)
-    for row in await _sql.consents.fetch(connection, customer_ids=ids):
-        known[row["customer_id"]].consents[Purpose(row["purpose"])] = ConsentFact(
-            row["granted"], row["recorded_at"], row["notice_version"]
-        )
-    campaigns = _all_of(heard)
-    event_window = timedelta(seconds=max((c.event_window_s for c in campaigns), default=0))
-    categories = sorted({interest.category for campaign in campaigns for interest in campaign.interests})
-    for row in await _sql.events.fetch(
-        connection, customer_ids=ids, since=at - event_window, at=at, categories=categories, limit=EVENTS_MAX
-    ):
-        known[row["customer_id"]].events.append(
-            ContextEvent(
-                EventType(row["type"]),
-                row["occurred_at"],
-                row["product_id"],
-                row["category"],
-                row["store_id"],
-                row["variant"],
-            )
-        )
-    slot_window = timedelta(seconds=slot_window_s(tuple(campaigns), snapshot.retailer))
-    for row in await _sql.slots.fetch(connection, customer_ids=ids, visit_ids=visit_ids, since=at - slot_window):
-        values = dict(row)
-        customer_id = values.pop("customer_id")
-        states = {"state": MessageState(values["state"]), "channel": Channel(values["channel"])}
-        known[customer_id].slots.append(Slot(**{**values, **states}))
-    for customer_id, told in (await load_told(connection, ids, at)).items():
-        known[customer_id].told = told
-    if any(campaign.spec.experiment is not None for campaign in campaigns):
-        for row in await _experiments.arms.fetch(connection, customer_ids=ids):
-            known[row["customer_id"]].arms, known[row["customer_id"]].salt = row["arms"], row["salt"]
-    if visit_window_s := max(campaign.visit_window_s for campaign in campaigns):
-        since = at - timedelta(seconds=visit_window_s)
-        for row in await _sql.recent_visits.fetch(connection, customer_ids=ids, since=since):
-            known[row["customer_id"]].visits.append(VisitFact(row["visit_id"], row["store_id"], row["started_at"]))
-    if any(campaign.pace.send is Send.LATER_TODAY for campaign in campaigns):
-        since = at - timedelta(days=HABIT_DAYS)
-        for row in await _sql.doings.fetch(connection, customer_ids=ids, since=since, at=at, limit=DOINGS_MAX):
-            known[row["customer_id"]].doings.append(row["occurred_at"])
-    return known
-
-
-async def _load_shop(
-    connection: Connection,
-    snapshot: Snapshot,
-    heard: Heard,
-    known: Mapping[str, Known],
-    undecided: Iterable[Row],
-) -> None:
-    fences = (snapshot.fence(row["geofence_id"]) for row in undecided)
-    store_ids = sorted({fence.store_id for fence in fences if fence is not None and fence.store_id is not None})
-    named = {
-        customer_id: {event.product_id for event in each.events if event.product_id is not None}
-        for customer_id, each in known.items()
-    }
-    with_stock = any(campaign.spec.in_stock is not None for campaign in _all_of(heard))
-    product_ids = sorted(set().union(*named.values()))
-    shop = await load_shop(connection, store_ids, product_ids, with_stock=with_stock)
-    for customer_id, each in known.items():
-        each.shops = {store_id: shop.facts(store_id, named[customer_id]) for store_id in (None, *store_ids)}
 
 
 def _all_of(heard: Heard) -> list[Campaign]:
     """Every campaign that is concerned, once."""
     return list({campaign.campaign_id: campaign for campaigns in heard.values() for campaign in campaigns}.values())
-
-
-# Saving -----------------------------------------------------------------------------------------------------
 
 
 async def _save(connection: Connection, visits: Visits, ledger: _Ledger, at: datetime) -> None:
@@ -532,104 +314,5 @@ async def _save(connection: Connection, visits: Visits, ledger: _Ledger, at: dat
         await _sql.cancel_left.run(
             connection, customer_ids=customer_ids, device_ids=device_ids, geofence_ids=geofence_ids, at=at
         )
-    if not ledger.entries:
-        return
-    await _sql.add_decisions.run(connection, rows=[_decision_row(entry) for entry in ledger.entries], at=at)
-    await _save_draws(connection, ledger, at)
-    if sends := [entry for entry in ledger.entries if entry.message_id is not None]:
-        await _sql.add_messages.run(connection, rows=[_message_row(entry) for entry in sends], at=at)
-        await _sql.wake_senders.value(connection)
-    if deferred := [entry for entry in ledger.entries if entry.decision.outcome is Outcome.DEFER]:
-        await _sql.defer.run(connection, rows=[_deferred_row(entry) for entry in deferred])
-
-
-async def _save_draws(connection: Connection, ledger: _Ledger, at: datetime) -> None:
-    drawn = [entry for entry in ledger.entries if entry.decision.draw is not None and entry.decision.draw.is_new]
-    if drawn:
-        await _experiments.assign.run(connection, rows=[_draw_row(entry) for entry in drawn], at=at)
-    if ghosts := [entry for entry in ledger.entries if entry.decision.takes_slot and entry.message_id is None]:
-        await _experiments.add_ghosts.run(connection, rows=[_ghost_row(entry) for entry in ghosts], at=at)
-
-
-def _draw_row(entry: _Entry) -> dict[str, Any]:
-    draw = entry.decision.draw
-    assert draw is not None  # noqa: S101 - the caller has looked
-    return {
-        "customer_id": entry.customer_id,
-        "experiment_id": draw.experiment_id,
-        "arm": draw.arm,
-        "lot": draw.lot,
-    }
-
-
-def _ghost_row(entry: _Entry) -> dict[str, Any]:
-    facts, campaign = entry.facts, _campaign_of(entry.facts, entry.decision)
-    return {
-        "customer_id": entry.customer_id,
-        "ghost_id": entry.decision_id,
-        "campaign_id": campaign.campaign_id,
-        "topic": campaign.spec.topic,
-        "channel": channel_of(facts, campaign.audience.channels),
-        "store_id": facts.store.store_id if facts.store else None,
-        "geofence_id": facts.geofence.geofence_id,
-        "visit_id": facts.visit_id,
-        "product_id": entry.decision.product_id,
-    }
-
-
-def _decision_row(entry: _Entry) -> dict[str, Any]:
-    facts, decision = entry.facts, entry.decision
-    DECISIONS.labels(decision.outcome.value, decision.reason.value if decision.reason else "none").inc()
-    return {
-        "customer_id": entry.customer_id,
-        "decision_id": entry.decision_id,
-        "transition_id": entry.transition_id,
-        "campaign_id": decision.campaign_id,
-        "campaign_version": decision.campaign_version,
-        "geofence_id": facts.geofence.geofence_id,
-        "store_id": facts.store.store_id if facts.store else None,
-        "visit_id": facts.visit_id,
-        "outcome": decision.outcome,
-        "reason": decision.reason,
-        "checks": to_jsonable(decision.checks),
-        "message_id": entry.message_id,
-    }
-
-
-def _message_row(entry: _Entry) -> dict[str, Any]:
-    facts, decision = entry.facts, entry.decision
-    campaign = _campaign_of(facts, decision)
-    channel = channel_of(facts, campaign.audience.channels)
-    return {
-        "customer_id": entry.customer_id,
-        "message_id": entry.message_id,
-        "decision_id": entry.decision_id,
-        "campaign_id": decision.campaign_id,
-        "topic": campaign.spec.topic,
-        "device_id": entry.device_id,
-        "store_id": facts.store.store_id if facts.store else None,
-        "geofence_id": facts.geofence.geofence_id,
-        "visit_id": facts.visit_id,
-        "product_id": decision.product_id,
-        "channel": channel,
-        "purposes": needed_purposes(campaign.uses, channel),
-        "payload": to_jsonable(decision.payload),
-        "why": to_jsonable(decision.why),
-        "resend": campaign.spec.ambiguous is Ambiguous.RESEND,
-        "until_left": decision.until_left,
-        "expires_at": decision.expires_at,
-        "trace": entry.trace,
-    }
-
-
-def _deferred_row(entry: _Entry) -> dict[str, Any]:
-    return {
-        "customer_id": entry.customer_id,
-        "transition_id": entry.transition_id,
-        "campaign_id": entry.decision.campaign_id,
-        "due_at": entry.decision.until,
-    }
-
-
-def _campaign_of(facts: Facts, decision: Decision) -> Campaign:
-    return next(campaign for campaign in facts.campaigns if campaign.campaign_id == decision.campaign_id)
+    if ledger.entries:
+        await write_down(connection, ledger.entries, at)

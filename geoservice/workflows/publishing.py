@@ -12,7 +12,8 @@ import msgspec
 from opening_hours import OpeningHours
 
 from geoservice.decisions.brakes import annoys
-from geoservice.decisions.campaigns import CampaignSpec, CampaignState, compile_campaign
+from geoservice.decisions.campaigns import CampaignSpec, CampaignState
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.wall_clock import local_midnight_after
 from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.storage.database import Database

@@ -24,7 +24,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from geoservice.decisions.attention import HISTORY
-from geoservice.decisions.campaigns import Campaign, CampaignSpec, CampaignState, compile_campaign
+from geoservice.decisions.campaigns import Campaign, CampaignSpec, CampaignState
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.decide import Decision, Outcome, decide
 from geoservice.decisions.facts import (
     ConsentFact,
@@ -44,7 +45,7 @@ from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Channel, EventType, MessageState, Purpose, TransitionKind
 from geoservice.workflows.attention import read_told
 from geoservice.workflows.directory import Snapshot, as_fact
-from geoservice.workflows.engage import Known, Row, facts_of, transition_of
+from geoservice.workflows.known import Known, Row, facts_of, transition_of
 from geoservice.workflows.policy import in_force
 from geoservice.workflows.products import Shop, load_shop
 from geoservice.workflows.visits import OUTWARD

@@ -233,13 +233,13 @@ async def until_matching(client: Any, place: tuple[float, float]) -> None:
 
 
 async def test_rules_hold_over_several_processes(database_url, fcm, tmp_path):
-    """32 phones of one customer arrive at 32 stores at once, at two processes: the rule's two messages go out."""
+    """64 phones of one customer arrive at 64 stores at once, at two processes: the rule's two messages go out."""
     values = environment(database_url, fcm, tmp_path, GEOSERVICE_CLOCK="system", GEOSERVICE_DEFAULT_DAILY_CAP="50")
     values["GEOSERVICE_DEFAULT_QUIET_HOURS"] = "none"
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(running_process(values, tmp_path / "first.log"))
         now = datetime.now(UTC)
-        places = [(53.0 + 0.02 * n, 10.0) for n in range(32)]
+        places = [(53.0 + 0.02 * n, 10.0) for n in range(64)]
         for n, (lat, lon) in enumerate(places):
             body = {"name": f"Store {n}", "lat": lat, "lon": lon, "timezone": "Europe/Berlin"}
             await client.ok("PUT", f"/v1/stores/s{n}", body, who=client.ops)
@@ -257,7 +257,7 @@ async def test_rules_hold_over_several_processes(database_url, fcm, tmp_path):
         rule = {"scope": "topic", "n": 2, "calendar": "day"}
         await client.ok("PUT", "/v1/policy", {"caps": [rule]}, who=client.ops)
         await client.opt_in("ada", purposes=("location", "marketing_push"))
-        for n in range(32):
+        for n in range(64):
             phone = {"platform": "android", "push_token": f"t{n}"}
             await client.ok("PUT", f"/v1/devices/d{n}", phone, who=client.customer("ada"))
         second = await stack.enter_async_context(running_process(values, tmp_path / "second.log"))
@@ -280,5 +280,5 @@ async def test_rules_hold_over_several_processes(database_url, fcm, tmp_path):
         await client.settled(60)
         found = await client.ok("GET", "/v1/decisions?customer_id=ada&limit=1000", who=client.ops)
         there = await client.ok("GET", "/v1/transitions?customer_id=ada&limit=1000", who=client.ops)
-        assert len(there["items"]) == 32
-    assert Counter(d["reason"] or d["outcome"] for d in found["items"]) == {"send": 2, "cap_rule": 30}
+        assert len(there["items"]) == 64
+    assert Counter(d["reason"] or d["outcome"] for d in found["items"]) == {"send": 2, "cap_rule": 62}

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from geoservice.decisions.campaigns import Campaign, CampaignSpec, compile_campaign
+from geoservice.decisions.campaigns import Campaign, CampaignSpec
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.facts import (
     ConsentFact,
     ContextEvent,

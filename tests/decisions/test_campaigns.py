@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from geoservice.decisions.campaigns import CampaignSpec, compile_campaign
+from geoservice.decisions.campaigns import CampaignSpec
+from geoservice.decisions.compiling import compile_campaign
 from geoservice.errors import Invalid
 
 SHOES = {"category": "running-shoes"}

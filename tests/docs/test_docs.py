@@ -27,7 +27,7 @@ from docs_tables import (
 from geoservice.api import schemas
 from geoservice.app import all_routes
 from geoservice.config import PREFIX, SETTINGS
-from geoservice.decisions import campaigns, conditions, schedule
+from geoservice.decisions import campaigns, compiling, conditions, schedule
 from geoservice.decisions.policy import Calendar, CapRule, CapScope
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.served import Feed
@@ -275,7 +275,7 @@ def test_every_campaign_on_the_page_can_be_uploaded() -> None:
     examples = re.findall(r"<!-- campaign -->\n```json\n(.*?)```", text_of("first-campaign.md"), re.DOTALL)
     assert len(examples) >= 2
     for example in examples:
-        campaigns.compile_campaign("example", 1, msgspec.json.decode(example, type=campaigns.CampaignSpec))
+        compiling.compile_campaign("example", 1, msgspec.json.decode(example, type=campaigns.CampaignSpec))
 
 
 def test_numbers_of_limits_are_those_of_the_code() -> None:
