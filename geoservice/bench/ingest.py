@@ -33,7 +33,9 @@ async def measure(*, singles: int = 30_000, batches: int = 6_000) -> dict[str, A
             ours = await run_load(server.host, server.port, single)
         async with _watched(server) as batches_by:
             bulk = await run_load(server.host, server.port, batched)
-    refused = {s: n for load in (ours, bulk) for s, n in load.statuses.items() if s != 202}
+    async with serving(walkers, processes=2) as server:
+        bulk_of_two = await run_load(server.host, server.port, batched)
+    refused = {s: n for load in (ours, bulk, bulk_of_two) for s, n in load.statuses.items() if s != 202}
     if refused:
         raise RuntimeError(f"requests were refused: {refused}")
     return {
@@ -47,6 +49,7 @@ async def measure(*, singles: int = 30_000, batches: int = 6_000) -> dict[str, A
         "single_pings_p50_ms": round(ours.percentile_ms(0.5), 1),
         "single_pings_p99_ms": round(ours.percentile_ms(0.99), 1),
         "batched_pings_per_s": rate(bulk) * BATCH,
+        "batched_pings_of_two_processes_per_s": rate(bulk_of_two) * BATCH,
         "batched_pings_cpu_us": round(batches_by["cpu_s"]["service"] / batches / BATCH * 1e6, 1),
         "batched_pings_per_empty_request": round(rate(bulk) * BATCH / rate(empty), 2),
         "single_pings_time": singles_by,

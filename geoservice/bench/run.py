@@ -61,6 +61,7 @@ BY_DEFAULT: Final = (
 GOALS: Final = {
     ("ingest", "single_pings_share_of_empty"): 0.3,
     ("ingest", "batched_pings_per_s"): 50_000,
+    ("ingest", "batched_pings_of_two_processes_per_s"): 50_000,
     ("delivery", "messages_per_s"): 1_000,
     ("delivery", "times_firebase_admin"): 3,
     ("presence", "walk_noticed_pct"): 95,
