@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from geoservice.geofencing.catalogue import Catalogue
-from geoservice.geofencing.evidence import Evidence, Statement
+from geoservice.geofencing.statements import Evidence, Statement
 from geoservice.geofencing.track import HeardFence, Proximity, Sample, Signals
 from geoservice.vocabulary import BeaconSightings, EddystoneSighting, IBeaconSighting, Source
 

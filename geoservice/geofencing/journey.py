@@ -22,9 +22,10 @@ import msgspec
 
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.crossing import Crossings, crossings
-from geoservice.geofencing.evidence import P_FIRST, Evidence, Said, Statement, Statements, Stretch, weigh
+from geoservice.geofencing.evidence import P_FIRST, weigh
 from geoservice.geofencing.path import Path, Rows, follow, gather
 from geoservice.geofencing.presence import PRESENCE, Verdict, become, certainty, judge
+from geoservice.geofencing.statements import Evidence, Said, Statement, Statements, Stretch
 from geoservice.geofencing.telling import Teller
 from geoservice.geofencing.track import (
     LOST_S,

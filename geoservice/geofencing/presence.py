@@ -39,7 +39,7 @@ import math
 from enum import Enum
 from typing import Final
 
-from geoservice.geofencing.evidence import Evidence, Statement
+from geoservice.geofencing.statements import Evidence, Statement
 from geoservice.geofencing.track import TRUST, Presence, PresenceState
 from geoservice.vocabulary import Source, TransitionKind
 

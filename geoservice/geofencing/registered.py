@@ -20,8 +20,9 @@ import shapely
 
 from geoservice.geofencing.arrays import Indexes
 from geoservice.geofencing.catalogue import Catalogue
-from geoservice.geofencing.evidence import P_INSIDE, Evidence, Statement
+from geoservice.geofencing.evidence import P_INSIDE
 from geoservice.geofencing.ground import arc_m, earth_centred
+from geoservice.geofencing.statements import Evidence, Statement
 from geoservice.geofencing.track import KnownFix
 from geoservice.vocabulary import OsEvent, OsTransition, Source
 

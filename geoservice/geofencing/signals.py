@@ -13,8 +13,8 @@ import numpy as np
 
 from geoservice.geofencing.beacons import ELSEWHERE_M, Said, expire, fences_of, scan
 from geoservice.geofencing.catalogue import Catalogue
-from geoservice.geofencing.evidence import Evidence
 from geoservice.geofencing.registered import os_statement
+from geoservice.geofencing.statements import Evidence
 from geoservice.geofencing.track import DeviceTrack, KnownFix, Signals
 from geoservice.vocabulary import BeaconSightings, Fix, Observation, OsTransition
 

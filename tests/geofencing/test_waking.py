@@ -10,9 +10,9 @@ import pytest
 import shapely
 
 from geoservice.geofencing.catalogue import Catalogue
-from geoservice.geofencing.evidence import Evidence, Statement
 from geoservice.geofencing.geofence import Geofence
 from geoservice.geofencing.journey import News, advance
+from geoservice.geofencing.statements import Evidence, Statement
 from geoservice.geofencing.track import TRUST, DeviceTrack, PresenceState, read_track, write_track
 from geoservice.geofencing.waking import due_at, wake
 from geoservice.vocabulary import Fix, GeofenceKind, Source
