@@ -2,7 +2,7 @@
 import type { Feature, FeatureCollection, Geometry } from "geojson";
 import type { ExpressionSpecification, GeoJSONSource, LayerSpecification } from "maplibre-gl";
 import type { MapLibre } from "../../lib/map/map-view";
-import { boundsOf, drawable, type Fence, type Kind, KIND_NAMES, sizeOf } from "./fences";
+import { boundsOf, drawable, type Fence, type Kind, KIND_NAMES, middleOf, sizeOf } from "./fences";
 import type { Store } from "./state";
 
 type Colours = Readonly<Record<Kind | "before" | "halo" | "ink", string>>;
@@ -34,16 +34,18 @@ const OUTLINE: Readonly<Record<Kind, { dash?: number[]; width: number; fill: num
 };
 const SELECTED = ["boolean", ["feature-state", "selected"], false] as ExpressionSpecification;
 const EMPTY: FeatureCollection = { type: "FeatureCollection", features: [] };
+const OUTLINES_FROM_ZOOM = 11;
 const SHAPES = KIND_NAMES.map((kind) => `fence-fill-${kind}`);
 
 /** Adds sources and layers; they are empty until they are shown something. */
 export function addFenceLayers(map: MapLibre, isDark: boolean): void {
   const colours = isDark ? DARK : LIGHT;
   map.addImage("hatching", hatching(colours.sensitive), { pixelRatio: 2 });
-  for (const name of ["fences", "overlay", "before", "stores"]) {
+  for (const name of ["fences", "fence-points", "overlay", "before", "stores"]) {
     map.addSource(name, { type: "geojson", data: EMPTY, ...(name === "fences" && { promoteId: "id" }) });
   }
   for (const kind of KIND_NAMES) fenceLayers("fences", kind, colours).forEach((layer) => map.addLayer(layer));
+  map.addLayer(pointLayer(colours));
   storeLayers(colours).forEach((layer) => map.addLayer(layer));
   map.addLayer({
     id: "before-line",
@@ -73,6 +75,7 @@ function fenceLayers(source: "fences" | "overlay", kind: Kind, colours: Colours)
       id: `${prefix}-line-${kind}`,
       type: "line",
       ...common,
+      ...(source === "fences" && { minzoom: OUTLINES_FROM_ZOOM - 1 }),
       layout: { "line-join": "round" },
       paint: {
         "line-color": colours[kind],
@@ -81,6 +84,22 @@ function fenceLayers(source: "fences" | "overlay", kind: Kind, colours: Colours)
       },
     },
   ];
+}
+
+/** From far above a fence is smaller than a pixel: a dot stands for it. */
+function pointLayer(colours: Colours): LayerSpecification {
+  const byKind = KIND_NAMES.flatMap((kind) => [kind, colours[kind]]);
+  return {
+    id: "fence-points",
+    type: "circle",
+    source: "fence-points",
+    maxzoom: OUTLINES_FROM_ZOOM,
+    paint: {
+      "circle-radius": ["interpolate", ["linear"], ["zoom"], 5, 1.5, OUTLINES_FROM_ZOOM, 3.5],
+      "circle-color": ["match", ["get", "kind"], ...byKind, colours.store] as unknown as ExpressionSpecification,
+      "circle-opacity": 0.8,
+    },
+  };
 }
 
 function storeLayers(colours: Colours): LayerSpecification[] {
@@ -140,7 +159,12 @@ export interface Drawn {
 }
 
 export function show(map: MapLibre, source: "fences" | "overlay" | "before", features: Iterable<Drawn>): void {
-  map.getSource<GeoJSONSource>(source)?.setData({ type: "FeatureCollection", features: drawn(features) });
+  const shapes = drawn(features);
+  map.getSource<GeoJSONSource>(source)?.setData({ type: "FeatureCollection", features: shapes });
+  if (source === "fences") {
+    const points = shapes.map((shape): Feature => ({ ...shape, geometry: { type: "Point", coordinates: shape.properties?.middle } }));
+    map.getSource<GeoJSONSource>("fence-points")?.setData({ type: "FeatureCollection", features: points });
+  }
 }
 
 export function showStores(map: MapLibre, stores: readonly Store[]): void {
@@ -160,8 +184,9 @@ function drawn(features: Iterable<Drawn>): Feature[] {
     const shape = drawable(geometry, properties?.radius_m);
     if (!shape) continue;
     const kind = KIND_NAMES.find((each) => each === properties?.kind) ?? "store"; // as the service reads it
-    const size = sizeOf(boundsOf([shape]) ?? [0, 0, 0, 0]);
-    all.push({ type: "Feature", geometry: shape, properties: { id: properties?.id, kind, size } });
+    const bounds = boundsOf([shape]) ?? [0, 0, 0, 0];
+    const told = { id: properties?.id, kind, size: sizeOf(bounds), middle: middleOf(bounds) };
+    all.push({ type: "Feature", geometry: shape, properties: told });
   }
   return all;
 }

@@ -153,12 +153,17 @@ function FenceMap({ state, selected, idle }: FenceMapProps) {
       const id = clicks.idle ? fenceAt(map, event.point) : undefined;
       if (id !== undefined) go(["map", "fence", id]);
     });
-    map.on("mousemove", (event) => {
-      const over = clicks.idle && fenceAt(map, event.point) !== undefined;
-      if (clicks.idle) map.getCanvas().style.cursor = over ? "pointer" : "";
+    let frame = 0;
+    map.on("mousemove", ({ point, originalEvent }) => {
+      if (!clicks.idle || originalEvent.buttons) return; // while it is dragged, looking would cost frames
+      cancelAnimationFrame(frame);
+      frame = requestAnimationFrame(() => {
+        if (!map.isMoving()) map.getCanvas().style.cursor = fenceAt(map, point) === undefined ? "" : "pointer";
+      });
     });
     state.map.value = map;
     return () => {
+      cancelAnimationFrame(frame);
       state.map.value = undefined;
     };
   }, []);
