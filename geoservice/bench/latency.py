@@ -47,7 +47,7 @@ async def measure(*, seconds: int = 20) -> dict[str, Any]:
             }
             async with serving(walkers, settings=settings) as server:
                 await as_ops(server, "PUT", "/v1/campaigns/welcome", CAMPAIGN)
-                await gather([_invite(server, guest) for guest in guests])
+                await gather([invite(server, guest) for guest in guests])
                 requests, arrivals = _mix(walkers, guests, seconds)
                 lag_before = await loop_lag(server)
                 began = time.time()
@@ -61,22 +61,22 @@ async def measure(*, seconds: int = 20) -> dict[str, Any]:
         "refused": sum(count for status, count in load.statuses.items() if status != 202),
         "arrivals": len(guests),
         "pushes": len(waits_ms),
-        "ping_to_push_p50_ms": _quantile(waits_ms, 0.5),
-        "ping_to_push_p99_ms": _quantile(waits_ms, 0.99),
+        "ping_to_push_p50_ms": quantile(waits_ms, 0.5),
+        "ping_to_push_p99_ms": quantile(waits_ms, 0.99),
         "ping_answered_p99_ms": round(load.percentile_ms(0.99), 1),
         "loop_lag_p99_ms": round(quantile_ms(0.99, lag_before, lag_after), 1),
     }
 
 
-async def _invite(server: Server, guest: str) -> None:
+async def invite(server: Server, guest: str) -> None:
     """Let a guest agree to everything, and be seen on the way."""
     who = token(guest)
     await opt_in(server, who, guest, ("location", "marketing_push"))
     await as_customer(server, "PATCH", "/v1/me/preferences", who, {"topics": {"offers": True}})
-    await as_customer(server, "POST", "/v1/pings", who, _fixes(guest, away=True))
+    await as_customer(server, "POST", "/v1/pings", who, fixes(guest, away=True))
 
 
-def _fixes(guest: str, *, away: bool) -> dict[str, Any]:
+def fixes(guest: str, *, away: bool) -> dict[str, Any]:
     """Two minutes ago 300 m from the store; now in front of it."""
     at = datetime.now(UTC) - timedelta(seconds=120 if away else 0)
     lat = city.LAT - (300 / city.METRES_A_DEGREE if away else 0)
@@ -96,7 +96,7 @@ def _mix(walkers: Walkers, guests: list[str], seconds: int) -> tuple[list[bytes]
             requests.append(next(walking))
         else:
             arrivals[guest] = index
-            body = orjson.dumps(_fixes(guest, away=False))
+            body = orjson.dumps(fixes(guest, away=False))
             requests.append(request("POST", "/v1/pings", token(guest), body))
     return requests, arrivals
 
@@ -116,5 +116,6 @@ async def _pushes(fcm: Server, wanted: int) -> dict[str, float]:
             await asyncio.sleep(0.5)
 
 
-def _quantile(ordered: list[float], share: float) -> float:
+def quantile(ordered: list[float], share: float) -> float:
+    """The value that this share of the others does not exceed."""
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1) if ordered else float("nan")

@@ -140,8 +140,8 @@ function Stops() {
   );
 }
 
-const perSecond = (value: number): string => (value >= 100 ? compact(value) : value.toFixed(value >= 10 ? 0 : 1));
-const inMs = (value: number): string => `${value >= 10 ? Math.round(value) : value.toFixed(1)} ms`;
+const perSecond = (value: number): string => (value >= 100 ? compact(Math.round(value)) : value.toFixed(value >= 10 ? 0 : 1));
+const inMs = (value: number): string => `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)} ms`;
 const whole = (value: number): string => compact(value);
 
 function Plots({ looks }: { looks: readonly Look[] }) {
@@ -169,6 +169,7 @@ function Plots({ looks }: { looks: readonly Look[] }) {
         unit="a second"
         times={times}
         written={perSecond}
+        least={1}
         series={[
           { name: "Accepted", values: growth("geoservice_pings_total", { outcome: "accepted" }) },
           { name: "All", values: growth("geoservice_pings_total") },
@@ -179,6 +180,7 @@ function Plots({ looks }: { looks: readonly Look[] }) {
         unit="how late everything is"
         times={times}
         written={inMs}
+        least={10}
         limit={LAG_LIMIT_MS}
         series={[
           { name: "Median", values: spread("geoservice_event_loop_lag_seconds", 0.5) },
@@ -190,6 +192,7 @@ function Plots({ looks }: { looks: readonly Look[] }) {
         unit="a second; sent has none"
         times={times}
         written={perSecond}
+        least={1}
         series={named(frequentReasons(looks), (reason) => growth("geoservice_decisions_total", { reason }))}
       />
       <Plot
@@ -197,6 +200,7 @@ function Plots({ looks }: { looks: readonly Look[] }) {
         unit="by state"
         times={times}
         written={whole}
+        least={4}
         series={named(states, (state) => looks.map((look) => total(look, "geoservice_messages", { state })))}
       />
       <Plot
@@ -204,6 +208,7 @@ function Plots({ looks }: { looks: readonly Look[] }) {
         unit="a second"
         times={times}
         written={perSecond}
+        least={1}
         series={named(ended, (state) => growth("geoservice_messages_ended_total", { state }))}
       />
       <Plot
@@ -211,6 +216,7 @@ function Plots({ looks }: { looks: readonly Look[] }) {
         unit="time of one call"
         times={times}
         written={inMs}
+        least={10}
         series={[
           { name: "Median", values: spread("geoservice_push_seconds", 0.5) },
           { name: "95 of 100", values: spread("geoservice_push_seconds", 0.95) },

@@ -17,16 +17,21 @@ export interface PlotProps {
   times: readonly number[];
   series: readonly Series[];
   written: (value: number) => string;
+  /** What the scale reaches at least, so that a quiet service does not look like a busy one. */
+  least: number;
   /** Where it should stay below; drawn as a line. */
   limit?: number;
 }
+
+/** So much time is shown from the first look on. */
+const AT_FIRST_S = 120;
 
 const HEIGHT = 150;
 /** In the order of the series; each is held apart from its surface by 3:1, and by its dashes from the others. */
 const INKS = ["--accent", "--shade-2", "--shade-1", "--shade-3", "--shade-4", "--shade-others"] as const;
 const DASHES: readonly number[][] = [[], [6, 3], [2, 3], [8, 3, 2, 3], [4, 2], [1, 2]];
 
-export function Plot({ title, unit, times, series, written, limit }: PlotProps) {
+export function Plot({ title, unit, times, series, written, least, limit }: PlotProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
   const scheme = useScheme();
@@ -43,7 +48,10 @@ export function Plot({ title, unit, times, series, written, limit }: PlotProps) 
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        scales: { x: { time: true }, y: { range: (_, __, most) => [0, Math.max(most ?? 0, limit ?? 0, 0.001) * 1.1] } },
+        scales: {
+          x: { time: true, range: (_, first, last) => [Math.min(first, last - AT_FIRST_S), last] },
+          y: { range: (_, __, most) => [0, Math.max(most ?? 0, limit ?? 0, least) * 1.1] },
+        },
         axes: [
           { ...axis, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })), space: 90, size: 26 },
           { ...axis, size: 56, values: (_, at) => at.map(written), space: 34 },
@@ -55,7 +63,7 @@ export function Plot({ title, unit, times, series, written, limit }: PlotProps) 
             stroke: ink(INKS[number % INKS.length] ?? "--accent"),
             width: 2,
             dash: DASHES[number % DASHES.length] ?? [],
-            points: { show: true, size: 4, fill: ink(INKS[number % INKS.length] ?? "--accent") },
+            points: { show: false },
             spanGaps: false,
           })),
         ],
@@ -89,7 +97,7 @@ export function Plot({ title, unit, times, series, written, limit }: PlotProps) 
       made.destroy();
       plot.current = undefined;
     };
-  }, [names, scheme, limit]);
+  }, [names, scheme, limit, least]);
 
   useEffect(() => {
     plot.current?.setData([times as number[], ...series.map(({ values }) => values as (number | null)[])]);
