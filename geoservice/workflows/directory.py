@@ -151,8 +151,9 @@ class Directory:
         come = [fence for key in keys if (fence := self._fences.get(key)) is not None and _is_in_force(fence, at)]
         if catalogue.worn + len(gone) + len(come) > WORN_MOST:
             return await self._build(version)
+        changed = await asyncio.to_thread(catalogue.with_changes, gone, come, version)
         self._in_force_until = _next_change(self._bounded.values(), at)
-        return await asyncio.to_thread(catalogue.with_changes, gone, come, version)
+        return changed
 
     async def _build(self, version: int) -> Catalogue:
         """Index the geofences that are in force now, and remember when that changes.
@@ -160,8 +161,9 @@ class Directory:
         Off the loop: of a large catalogue it takes long enough to hold up requests.
         """
         at = self._clock.now()
+        built = await asyncio.to_thread(_indexed, self._fences, at, version, self._jurisdiction)
         self._in_force_until = _next_change(self._bounded.values(), at)
-        return await asyncio.to_thread(_indexed, self._fences, at, version, self._jurisdiction)
+        return built
 
     def notice(self, *_: object) -> None:
         """Wake the watcher; the callback of LISTEN."""
