@@ -1,7 +1,7 @@
 /** The few plots that somebody on call looks at, from `/metrics` while the page is open. */
 import { useEffect, useState } from "preact/hooks";
 import { api, ok, type Schemas } from "../../lib/api";
-import { compact, count, moment, words } from "../../lib/format";
+import { compact, counted, moment, words } from "../../lib/format";
 import { holds } from "../../lib/session";
 import { Badge, Button, Card, Failure, Notice, PageHead, Skeleton } from "../../lib/ui/parts";
 import type { PageProps } from "../pages";
@@ -42,8 +42,8 @@ export default function HealthPage(_: PageProps) {
       </PageHead>
       <Standing ready={ready} last={last} />
       {error !== undefined && <Failure error={error} />}
-      {looks.length === 0 && error === undefined && <Skeleton lines={8} label="Taking the first look" />}
-      {looks.length > 0 && <Plots looks={looks} />}
+      {looks.length < 2 && error === undefined && <Skeleton lines={12} label="Taking the first looks" />}
+      {looks.length > 1 && <Plots looks={looks} />}
     </div>
   );
 }
@@ -62,10 +62,12 @@ function useHealth(): Health {
       }
     };
     void look();
+    const second = setTimeout(look, EVERY_MS / 3); // a rate needs two
     const timer = setInterval(() => {
       if (!document.hidden) void look();
     }, EVERY_MS);
     return () => {
+      clearTimeout(second);
       clearInterval(timer);
       abort.abort();
     };
@@ -103,7 +105,7 @@ function Standing({ ready, last }: { ready: Schemas["ReadyAnswer"] | undefined; 
         ))}
         {last && (
           <span class="quiet small">
-            {count(total(last, "geoservice_geofences"))} geofences · looked at {new Date(last.at).toLocaleTimeString()}
+            {counted(total(last, "geoservice_geofences"), "geofence")} · looked at {new Date(last.at).toLocaleTimeString()}
           </span>
         )}
       </div>
