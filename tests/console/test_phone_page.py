@@ -204,7 +204,7 @@ async def test_the_phone_is_carried_by_keys_and_by_hand(demo, open_page):
     await page.mouse.down()
     box = await marker.bounding_box()
     for step in range(1, 9):
-        await page.mouse.move(box["x"] + 12 + 15 * step, box["y"] + 20 - 10 * step)
+        await page.mouse.move(box["x"] + 12 - 4 * step, box["y"] + 20 + 14 * step)
     await page.mouse.up()
     await expect(believed).to_contain_text("near no store", timeout=20_000)
 
@@ -222,6 +222,19 @@ async def test_without_a_connection_nothing_is_lost(demo, open_page):
     async with page.expect_request("**/v1/pings") as request:
         await page.keyboard.press("ArrowDown")
     assert len((await request.value).post_data_json["pings"]) == 2
+
+
+async def test_a_tab_keeps_its_phone_until_the_demo_knows_it_no_more(demo, open_page):
+    """Loading the page again goes on with the same phone; with a token of yesterday's demo it begins with a new one."""
+    page = await pick_up(open_page, demo, "401")
+    await allow(page)
+    token = await page.evaluate("sessionStorage.getItem('geoservice.phone.token')")
+    await page.reload()
+    await page.get_by_role("button", name="Swift 3").wait_for()
+    assert await page.evaluate("sessionStorage.getItem('geoservice.phone.token')") == token
+    await page.evaluate("sessionStorage.setItem('geoservice.phone.token', 'e30.eyJzdWIiOiJhZGEifQ.nobody-signed-this')")
+    await page.reload()
+    await page.get_by_role("button", name="Continue with my answers").wait_for()
 
 
 async def test_a_service_that_is_no_demo_asks_for_a_token(shared, open_page):

@@ -6,6 +6,7 @@ import { readConsents, readNotice, type Notice } from "./app/consents";
 import { deviceId, register } from "./app/device";
 import { readMessages, tell, type Message, type Push } from "./app/messages";
 import { Pings } from "./app/pings";
+import { allowsTheFirst } from "./screens/purposes";
 import { anew, happened } from "./demo/story";
 import { forgetPushes, handOut, listen, readCity, readTime, type City, type Moment } from "./demo/service";
 
@@ -127,6 +128,7 @@ export async function signIn(token: string, pushToken?: string): Promise<void> {
   tab.value = "shop";
   locked.value = false;
   asked.value = consents.some((each) => each.recorded_at);
+  if (allowsTheFirst(consents)) happened("allowed");
   signedOut.value = undefined;
   phone.value = { customer, device, token, api, notice, pings: new Pings(api, device, now) };
   if (demo.value) {

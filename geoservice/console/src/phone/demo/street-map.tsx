@@ -18,8 +18,8 @@ export interface StreetMapProps {
 }
 
 export function StreetMap({ carrier, fences, around }: StreetMapProps) {
-  const southWest = moved(around, -520, -520);
-  const northEast = moved(around, 520, 560);
+  const southWest = moved(around, -430, -400);
+  const northEast = moved(around, 430, 430);
   return (
     <MapView
       class="street-map"

@@ -3,9 +3,10 @@ import { useEffect, useState } from "preact/hooks";
 import { counted } from "../../lib/format";
 import { Failure, Skeleton } from "../../lib/ui/parts";
 import { answer, readConsents, type Consent, type ConsentChanged } from "../app/consents";
+import { happened } from "../demo/story";
 import { onHerClock, refreshMessages, type Phone } from "../state";
 import { Words } from "./onboarding";
-import { NAMES } from "./purposes";
+import { allowsTheFirst, NAMES } from "./purposes";
 import { Switch } from "./switch";
 
 export function Consents({ phone }: { phone: Phone }) {
@@ -13,7 +14,11 @@ export function Consents({ phone }: { phone: Phone }) {
   const [busy, setBusy] = useState<string>();
   const [said, setSaid] = useState("");
   const [error, setError] = useState<unknown>();
-  const load = () => readConsents(phone.api).then(setConsents, setError);
+  const load = () =>
+    readConsents(phone.api).then((read) => {
+      setConsents(read);
+      if (allowsTheFirst(read)) happened("allowed");
+    }, setError);
   useEffect(() => void load(), [phone]);
 
   const set = async ({ purpose }: Consent, granted: boolean) => {
