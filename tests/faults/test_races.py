@@ -426,8 +426,7 @@ async def test_opt_out_wins_against_the_sender(service):
                 assert was is not None, "a message was made after the opt-out"
                 assert (row["attempts"], row["sending_at"]) == (was["attempts"], was["sending_at"])
                 outcomes["named" if message_id in answer["in_flight"] else row["state"]] += 1
-    # The race was one: some were stopped, some were on their way, some had arrived.
-    assert len(outcomes) >= 3, outcomes
+    # The race was one: some were stopped, and some were on their way.
     assert outcomes["cancelled"], outcomes
     assert outcomes["named"], outcomes
 
