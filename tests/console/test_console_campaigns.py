@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from conftest import CAMPAIGN, NOON, Client
 from console_browser import DESKTOP, PHONE, check_accessible, keep_picture, open_console, settled
+from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,6 +127,8 @@ async def test_one_click_pauses_and_says_what_that_does(shop, open_page):
     await page.get_by_role("button", name="Pause Hats").click()
     await page.get_by_text("“Hats” is paused: from now on no process sends anything of it.").wait_for()
     assert (await shop.ok("GET", "/v1/campaigns/hats", who=shop.ops))["state"] == "paused"
+    badge = page.get_by_role("row").filter(has_text="Hats").locator(".badge")
+    await expect(badge).to_have_class("badge badge-warning")
     await keep_picture(page, "campaign-paused")
     await page.get_by_role("button", name="Resume it").click()
     await page.get_by_text("“Hats” is live again").wait_for()
