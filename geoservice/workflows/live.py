@@ -28,8 +28,8 @@ RESUMED_AT_MOST: Final = 20_000
 """A viewer who comes back after more than this begins anew, and is told so."""
 VIEWERS: Final = 32
 """Of one process."""
-GAPS_TOLD: Final = 40
-"""A place with more gaps than these is not told: its text stands in a header when the viewer comes back."""
+GAPS_TOLD: Final = 150
+"""A place with more gaps than these is not told: its text comes back in a header, and that has 8 KiB."""
 
 _NUMBERS = r"(\d{1,18})((?:[~,]\d{1,18}-\d{1,18})*)"
 _PLACE = re.compile(rf"t{_NUMBERS}\.d{_NUMBERS}")

@@ -598,4 +598,5 @@ async def test_a_large_upload_is_read_as_a_small_one(shared, body):
     query = "/v1/geofences/import?dry_run=true"
     small = await shared.call("POST", query, body, who=shared.ops)
     large = await shared.call("POST", query, body + b" " * SLICED_FROM, who=shared.ops)
-    assert (large.status, large.body) == (small.status, small.body)
+    told = [re.sub(rb"column \d+", b"column", orjson.dumps(answer.body)) for answer in (large, small)]  # blanks count
+    assert (large.status, told[0]) == (small.status, told[1])
