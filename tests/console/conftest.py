@@ -56,7 +56,7 @@ async def open_page(browser: Browser) -> AsyncIterator[Any]:
             locale="en-GB",
             timezone_id="Europe/Berlin",
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         if key is not None:
             await context.add_init_script(f"sessionStorage.setItem('geoservice.key', {key!r})")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from console_browser import DESKTOP, PHONE, check_accessible, keep_picture, open_console, settled
+from shapely.geometry import shape
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -174,7 +175,7 @@ async def test_replacing_everything_asks_first(city, open_page):
 
 
 async def test_an_area_is_drawn_corner_by_corner(city, open_page):
-    """Clicking corners on the map makes an area, which is published under a name and matched against."""
+    """Clicking corners on the map makes an area, which is published; whoever enters it is seen in the live view."""
     page = await map_of(open_page, city, "map/new")
     await page.get_by_label("Name").fill("Market square")
     await page.get_by_label("Kind").select_option("store")
@@ -192,6 +193,13 @@ async def test_an_area_is_drawn_corner_by_corner(city, open_page):
     assert drawn["properties"]["kind"] == "store"
     assert len(drawn["geometry"]["coordinates"][0]) == 5
     await city.wait_until_matching("market-square-store")
+    await page.get_by_role("link", name="Live").click()
+    await page.get_by_text("Watching").wait_for()
+    middle = shape(drawn["geometry"]).representative_point()
+    await city.opt_in("ines")
+    await city.walk_in("ines", lat=middle.y, lon=middle.x)
+    feed = page.get_by_role("list", name="What happened, newest first")
+    await feed.get_by_text("Market square").first.wait_for()
 
 
 async def test_a_circle_is_made_with_the_keyboard_alone(city, open_page):
