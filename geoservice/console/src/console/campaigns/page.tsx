@@ -3,7 +3,7 @@ import type { PageProps } from "../pages";
 import { CampaignList } from "./list";
 import { OneCampaign } from "./one";
 import { NEW } from "./spec";
-import "../shared.css";
+import "../common.css";
 import "./campaigns.css";
 
 export default function CampaignsPage({ path, query }: PageProps) {

@@ -7,7 +7,7 @@ import { Badge, Button, Card, Failure, Notice, PageHead, Skeleton } from "../../
 import type { PageProps } from "../pages";
 import { Plot, type Series } from "./plot";
 import { byLabel, type Look, parse, quantile, rate, total } from "./prometheus";
-import "../shared.css";
+import "../common.css";
 import "./health.css";
 
 const EVERY_MS = 3_000;

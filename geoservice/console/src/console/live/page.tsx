@@ -7,7 +7,7 @@ import { Badge, Button, Empty, Field, Notice, PageHead } from "../../lib/ui/part
 import { OUTCOMES, TONES } from "../decisions/words";
 import type { PageProps } from "../pages";
 import { type Item, type Line, watch } from "./stream";
-import "../shared.css";
+import "../common.css";
 import "./live.css";
 
 /** So many are kept in the page; older ones stand among the decisions. */
