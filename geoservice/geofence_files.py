@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,7 @@ def read_folder(folder: Path) -> Document:
 
 
 def _read(file: Path) -> Document:
-    body = file.read_bytes()
+    body = file.read_bytes().removeprefix(codecs.BOM_UTF8)
     suffix = file.suffix.lower()
     if suffix in _CSV or (suffix not in _JSON and body.lstrip()[:1] not in (b"{", b"[")):
         return read_csv(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import re
 import subprocess
@@ -229,6 +230,15 @@ async def test_what_is_no_collection_is_refused(shared, body, status, code):
     answer = await shared.call("POST", "/v1/geofences/import?mode=replace", body, who=shared.ops)
     assert (answer.status, answer.body["code"]) == (status, code)
     assert await published(shared) == before
+
+
+async def test_a_byte_order_mark_is_passed_over(shared, command, store, tmp_path):
+    """GeoJSON that an editor saved with a byte order mark is read as without it."""
+    body = codecs.BOM_UTF8 + orjson.dumps(collection(around(store, "marked")))
+    answer = await shared.call("POST", "/v1/geofences/import?dry_run=true", body, who=shared.ops)
+    assert answer.body["ids"]["created"] == ["marked"]
+    done = await command("geofences", "check", written(tmp_path, "marked.geojson", body))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("query", ["?mode=append", "?dry_run=perhaps", "?mode=", "?dryrun=true"])

@@ -107,6 +107,10 @@ HEAD = "id,lat,lon,radius,kind\n"
         (b"id,lat,lon\n\xfcber,1,1", "line 2", "csv_encoding"),
         ("id,lat,lon\na,1,1".encode("utf-16"), "line 1", "csv_encoding"),
         (b"id,lat,lon\na,1,1\nb,\0,1", "line 3", "csv_malformed"),
+        (HEAD, "line 1", "csv_row"),
+        ((HEAD + "a,53.5,10,100,store").replace("\n", ""), "line 1", "csv_row"),
+        ('\ufeff<?xml version="1.0"?>\n<kml/>', "line 1", "csv_malformed"),
+        (b"PK\x03\x04\x14\0", "line 1", "csv_malformed"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_named(body: str | bytes, path: str, code: str) -> None:

@@ -126,7 +126,7 @@ def _check_distances(
     away_swapped = distances_m(swapped, centres[far]) - radii[far]
     for n, distance_m, swapped_m in zip(np.array(owned)[far], away[far], away_swapped, strict=True):
         if swapped_m <= FAR_FROM_STORE_M:
-            message = "With longitude and latitude swapped this lies at its store. Longitude comes first."
+            message = "With longitude and latitude swapped this lies at its store; GeoJSON has longitude first."
             drafts[n].refuse(errors, "geometry.coordinates", "lat_lon_swapped", message)
         else:
             message = f"This is {distance_m / 1000:,.1f} km away from its store."

@@ -175,7 +175,7 @@ def position_problem(lon: float, lat: float, *, most_lon: float = 180) -> tuple[
     if 90 < abs(lat) <= 180 and abs(lon) <= 90:
         return (
             "lat_lon_swapped",
-            "The latitude is beyond 90°: are longitude and latitude swapped? Longitude comes first.",
+            "The latitude is beyond 90°: are longitude and latitude swapped? GeoJSON has longitude first.",
         )
     if abs(lat) > 90:
         return "coordinate_out_of_range", "Latitude goes from -90 to 90 degrees."

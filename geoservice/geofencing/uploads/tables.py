@@ -19,6 +19,11 @@ from geoservice.errors import ErrorDetail
 MAX_COLUMNS: Final = 200
 _SEPARATORS: Final = ",;\t|"
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_NO_TABLE: Final = {
+    b"<": "This is XML, such as KML or GPX; save it as GeoJSON.",
+    b"PK\x03\x04": "This is a workbook or an archive; save it as CSV in UTF-8, or as GeoJSON.",
+}
+"""What people take for a table, by how it begins."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -60,6 +65,9 @@ def read_table(body: bytes) -> Table:
 
 
 def _text(body: bytes) -> str:
+    for beginning, message in _NO_TABLE.items():
+        if body.removeprefix(codecs.BOM_UTF8).lstrip().startswith(beginning):
+            raise _Unreadable(ErrorDetail("line 1", "csv_malformed", message))
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _Unreadable(ErrorDetail("line 1", "csv_encoding", "The file is UTF-16; save it as CSV in UTF-8."))
     try:
@@ -116,4 +124,7 @@ def _rows(names: tuple[str, ...], records: Iterator[tuple[int, list[str]]], *, d
                 name: cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for name, cell in cells.items()
             }
         rows.append(Row(line, cells))
+    if not rows and not errors:
+        message = "No line follows the names of the columns; curl's -d drops line breaks, --data-binary keeps them."
+        raise _Unreadable(ErrorDetail("line 1", "csv_row", message))
     return Table(names, rows, errors)
