@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,13 +37,20 @@ def build(*, quiet: bool = True) -> bool:
     """Build the pages unless they are current; returns whether it built. Raises NotBuilt."""
     made_from = digest()
     if is_current(made_from):
-        STAMP.touch()  # scripts/install asks no further while no source is younger
+        with suppress(OSError):  # the tree may be somebody else's
+            STAMP.touch()  # scripts/install asks no further while no source is younger
         return False
+    if not os.access(CONSOLE, os.W_OK):
+        raise NotBuilt(
+            f"The web pages are built in {CONSOLE}, which cannot be written to: build from a copy of it all."
+        )
     try:
         npm("ci", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", quiet=quiet)
         npm("run", "build", quiet=quiet)
     except NotBuilt as error:
-        raise NotBuilt(f"{error}\nThe web pages were not built; that needs npm's registry.") from None
+        raise NotBuilt(
+            f"{error}\nThe web pages were not built; that needs npm's registry, or a mirror in npm_config_registry."
+        ) from None
     STAMP.write_text(made_from)
     return True
 

@@ -46,8 +46,22 @@ def test_a_build_without_the_registry_says_what_it_needs(tmp_path):
     registry = f"http://127.0.0.1:{free_port()}"
     done = build(checkout(tmp_path), npm_config_registry=registry, npm_config_cache=str(tmp_path / "cache"))
     assert done.returncode == 1
-    assert done.stderr.endswith("The web pages were not built; that needs npm's registry.\n")
+    assert done.stderr.endswith(
+        "The web pages were not built; that needs npm's registry, or a mirror in npm_config_registry.\n"
+    )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_build_in_a_tree_of_somebody_else_says_so(tmp_path):
+    """Where the sources cannot be written to, the build says that, and asks no registry."""
+    folder = checkout(tmp_path)
+    console = folder / "geoservice" / "console"
+    console.chmod(0o555)
+    done = build(folder)
+    console.chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"The web pages are built in {console}, which cannot be written to")
 
 
 def test_what_is_built_is_not_built_again(tmp_path):
