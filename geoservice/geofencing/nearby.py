@@ -14,14 +14,14 @@ import numpy as np
 from geoservice.geofencing.arrays import Floats, Indexes
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.ground import arc_m, earth_centred
-from geoservice.geofencing.registered import LEAST_RADIUS_M, Circle, registered_circle
+from geoservice.geofencing.registered import LEAST_RADIUS_M, Circle, registered_circles
 
 MOST_OUTER_M: Final = 10_000.0
 """Also where there is nothing around: geofences come and go."""
 _FIRST_REACH_M: Final = 1_000.0
+_LOOKED_AT_ONCE: Final = 256
 _LAST_REACH_M: Final = 100_000.0
 """Far more than a phone can go without leaving the outer circle; whoever is farther from everything is asked again."""
-_SPARE: Final = 12  # the middle of a shape is not quite where its circle begins
 
 
 class Nearby(NamedTuple):
@@ -33,33 +33,42 @@ class Nearby(NamedTuple):
 
 def nearby(catalogue: Catalogue, lon: float, lat: float, accuracy_m: float, limit: int) -> Nearby:
     """The ``limit - 1`` nearest circles and the outer one; never one of a sensitive place, nor one in its belt."""
-    candidates = _candidates(catalogue, lon, lat, limit + _SPARE)
-    circles = [registered_circle(catalogue, fence) for fence in candidates.tolist()]
-    if not circles:
-        return Nearby((), Circle(lon, lat, MOST_OUTER_M))
-    lons, lats, radii_m = np.array(circles).T
-    away_m = np.maximum(_from(lon, lat, lons, lats) - radii_m, 0.0)
-    watched = ~catalogue.near_sensitive(lons, lats, radii_m)
-    order = [place for place in np.argsort(away_m, kind="stable").tolist() if watched[place]]
-    given, left_out = order[: limit - 1], order[limit - 1 :]
-    reach_m = away_m[left_out[0]] - accuracy_m if left_out else MOST_OUTER_M
+    fences, circles, away_m = _nearest(catalogue, lon, lat, limit)
+    reach_m = float(away_m[limit - 1]) - accuracy_m if len(fences) >= limit else MOST_OUTER_M
+    given = zip(fences[: limit - 1].tolist(), circles[: limit - 1].tolist(), strict=True)
     return Nearby(
-        [(catalogue.fences[candidates[place]].geofence_id, circles[place]) for place in given],
-        Circle(lon, lat, float(min(max(reach_m, LEAST_RADIUS_M), MOST_OUTER_M))),
+        tuple((catalogue.fences[fence].geofence_id, Circle(*circle)) for fence, circle in given),
+        Circle(lon, lat, min(max(reach_m, LEAST_RADIUS_M), MOST_OUTER_M)),
     )
 
 
-def _candidates(catalogue: Catalogue, lon: float, lat: float, count: int) -> Indexes:
-    """About the nearest geofences: what is found in ever wider boxes around the position, sorted by their middles."""
+def _nearest(catalogue: Catalogue, lon: float, lat: float, count: int) -> tuple[Indexes, Floats, Floats]:
+    """The nearest geofences that may be told, with their circles, and the metres to each circle's edge.
+
+    They are looked for in ever wider boxes, until so many are found that all nearer ones are among them.
+    """
     reach_m = _FIRST_REACH_M
     while True:
         found = catalogue.within(lon, lat, reach_m)
         found = found[catalogue.watched[found]]
-        middles_m = _from(lon, lat, *catalogue.middles(found)) - catalogue.effective_radius_m[found]
-        if np.count_nonzero(middles_m <= reach_m) >= count or reach_m >= _LAST_REACH_M:
-            nearest: Indexes = found[np.argsort(middles_m, kind="stable")[:count]]
-            return nearest
+        circles = registered_circles(catalogue, found)
+        away_m = np.maximum(_from(lon, lat, circles[:, 0], circles[:, 1]) - circles[:, 2], 0.0)
+        order = np.argsort(away_m, kind="stable")
+        nearest = order[_in_the_light(catalogue, circles[order], count)]
+        if np.count_nonzero(away_m[nearest] <= reach_m) >= count or reach_m >= _LAST_REACH_M:
+            return found[nearest], circles[nearest], away_m[nearest]
         reach_m *= 3
+
+
+def _in_the_light(catalogue: Catalogue, circles: Floats, count: int) -> list[int]:
+    """The first circles, by their place, that touch neither a sensitive place nor a belt; any number may lie before."""
+    places: list[int] = []
+    for first in range(0, len(circles), _LOOKED_AT_ONCE):
+        dark = catalogue.near_sensitive(*circles[first : first + _LOOKED_AT_ONCE].T)
+        places += (first + np.flatnonzero(~dark)).tolist()
+        if len(places) >= count:
+            break
+    return places[:count]
 
 
 def _from(lon: float, lat: float, lons: Floats, lats: Floats) -> Floats:

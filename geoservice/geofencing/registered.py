@@ -12,13 +12,12 @@ contradicted  A good fix of the last 10 s knows better: an enter while it shows 
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
 
-from geoservice.geofencing.arrays import Indexes
+from geoservice.geofencing.arrays import Floats, Indexes
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.evidence import P_INSIDE
 from geoservice.geofencing.ground import arc_m, earth_centred
@@ -44,14 +43,28 @@ class Circle(NamedTuple):
 
 def registered_circle(catalogue: Catalogue, fence: int) -> Circle:
     """The circle that stands for a geofence in the phone's operating system."""
-    lon, lat = catalogue.middle(fence)
-    geofence = catalogue.fences[fence]
-    if geofence.radius_m is not None:
-        return Circle(lon, lat, max(geofence.radius_m, LEAST_RADIUS_M))
-    corners = shapely.get_coordinates(geofence.geometry)
-    middle = earth_centred(np.array([lon]), np.array([lat]))
-    farthest_m = float(arc_m(earth_centred(corners[:, 0], corners[:, 1]), middle).max())
-    return Circle(lon, lat, max(math.ceil(farthest_m), LEAST_RADIUS_M))
+    radius_m = catalogue.fences[fence].radius_m
+    if radius_m is None:
+        (radius_m,) = _farthest_m(catalogue, np.array([fence])).tolist()
+    return Circle(*catalogue.middle(fence), max(radius_m, LEAST_RADIUS_M))
+
+
+def registered_circles(catalogue: Catalogue, fences: Indexes) -> Floats:
+    """The circles of many geofences at once, (n, 3): degrees and metres."""
+    radius_m = np.array([catalogue.fences[fence].radius_m or 0.0 for fence in fences.tolist()])
+    shapes = np.flatnonzero(radius_m == 0)
+    radius_m[shapes] = _farthest_m(catalogue, fences[shapes])
+    return np.column_stack((*catalogue.middles(fences), np.maximum(radius_m, LEAST_RADIUS_M)))
+
+
+def _farthest_m(catalogue: Catalogue, fences: Indexes) -> Floats:
+    """From the middles of shapes to their farthest corners, in whole metres."""
+    geometries = [catalogue.fences[fence].geometry for fence in fences.tolist()]
+    corners, owner = shapely.get_coordinates(geometries, return_index=True)
+    middles = earth_centred(*catalogue.middles(fences))
+    farthest_m = np.zeros(len(fences))
+    np.maximum.at(farthest_m, owner, arc_m(earth_centred(corners[:, 0], corners[:, 1]), middles[owner]))
+    return np.ceil(farthest_m)
 
 
 def share_filled(catalogue: Catalogue, fence: int) -> float:

@@ -1,7 +1,7 @@
 """Sensitive places: what may come from one is dropped before anything is stored. Pure.
 
 A fix may come from everywhere in its disc. An event of the phone's operating system comes with a position or from the
-circle that was registered; a beacon from the geofence that it hangs in.
+circle that was registered; a beacon from that of the geofence in which it hangs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def whereabouts(catalogue: Catalogue, observation: Observation) -> Sequence[Disc
     if isinstance(observation, Fix):
         return (Disc(observation.lon, observation.lat, observation.accuracy_m),)
     if not isinstance(observation, OsTransition):
-        fences = fences_of(catalogue, observation)
-        return [Disc(*catalogue.middle(fence), float(catalogue.effective_radius_m[fence])) for fence in fences]
+        # The circle holds all of a long department, and the hall around a small one, in which its beacon is heard.
+        return [Disc(*registered_circle(catalogue, fence)) for fence in fences_of(catalogue, observation)]
     if observation.lat is not None and observation.lon is not None and observation.accuracy_m is not None:
         return (Disc(observation.lon, observation.lat, observation.accuracy_m),)
     fence_of_event = catalogue.index_of.get(observation.geofence_id)

@@ -61,6 +61,25 @@ def test_20_regions_are_19_and_one() -> None:
     assert near.outer.radius_m == pytest.approx(distance_m(10, 53, 10.03, 53) - 160)
 
 
+def test_many_in_the_dark_hide_none_in_the_light() -> None:
+    """Forty circles in the belts of clinics, and three beyond them: those three are told, and leaving asks for more."""
+    dark = [circle(f"dark{n}", 10 + 0.001 * n, 53) for n in range(-20, 20)]
+    clinics = [circle(f"clinic{n}", 10 + 0.005 * n, 53, 10, kind=GeofenceKind.SENSITIVE) for n in range(-5, 6)]
+    light = [circle(f"light{n}", 10 + 0.02 * n, 53.02) for n in range(1, 4)]
+    found = nearby(Catalogue.build([*dark, *clinics, *light], 1), 10, 53, 10, 20)
+    assert ([id_ for id_, _ in found.circles], found.outer.radius_m) == (["light1", "light2", "light3"], MOST_OUTER_M)
+    near = nearby(Catalogue.build([*dark, *clinics, *light], 1), 10, 53, 10, 3)
+    assert near.outer.radius_m == pytest.approx(distance_m(10, 53, 10.06, 53.02) - 160)
+
+
+def test_a_long_shape_is_as_near_as_its_circle() -> None:
+    """A street whose circle holds the phone comes before twenty shops that are nearer to it than its middle."""
+    street = Geofence("street", "street", GeofenceKind.STORE, shapely.box(10.001, 53, 10.101, 53.0001))
+    shops = [circle(f"shop{n:02}", 10 - 0.01 - 0.001 * n, 53) for n in range(40)]
+    found = nearby(Catalogue.build([street, *shops], 1), 10, 53, 10, 20)
+    assert [id_ for id_, _ in found.circles][:2] == ["street", "shop00"]
+
+
 @settings(max_examples=80, deadline=None)
 @given(data=st.data(), limit=st.integers(2, 8))
 def test_no_circle_is_reached_without_leaving_the_outer_one(data, limit: int) -> None:

@@ -345,6 +345,15 @@ def test_a_place_that_names_its_law_keeps_it() -> None:
     assert Catalogue.build([named], 1, "US-WA").buffer_m.tolist() == [BUFFERS_M["US-NV"]]
 
 
+def test_a_long_department_is_dark_as_far_as_it_reaches() -> None:
+    """A beacon hangs anywhere in its department: one whose end lies in a belt is dark, though its middle does not."""
+    east_m = METRE / np.cos(np.radians(LAT))
+    arcade = shapely.box(LON + 700 * east_m, LAT, LON + 1_100 * east_m, LAT + 10 * METRE)
+    long = Geofence("arcade", "arcade", GeofenceKind.DEPARTMENT, arcade, beacons=(beacon(1),))
+    catalogue = Catalogue.build([fence("clinic", 100, kind=GeofenceKind.SENSITIVE), long], 1)
+    assert touching_sensitive(catalogue, [whereabouts(catalogue, heard(0, 1))]) == [0]
+
+
 DARK = Catalogue.build(
     [
         fence("clinic", 50, kind=GeofenceKind.SENSITIVE, beacons=(beacon(7),)),
