@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import shapely
 
+from geoservice.geofence_files import read_files
 from geoservice.geofencing.geofence import Geofence, to_feature
 from geoservice.geofencing.uploads.checks import ParsedGeofences, check
 from geoservice.geofencing.uploads.csv_files import read_csv
@@ -119,6 +123,13 @@ def test_what_is_wrong_in_a_table_is_named(body: str | bytes, path: str, code: s
     assert (path, code) in {(error.path, error.code) for error in errors}, errors
 
 
+@pytest.mark.parametrize("end", ["\v", "\f", "\x1c", "\x85", "\u2028"])
+def test_a_name_may_hold_what_ends_lines_elsewhere(end: str) -> None:
+    """Only carriage returns and line feeds end a line of a file; what else Python takes for one is part of a cell."""
+    one = fence(csv(HEAD.replace("kind", "kind,note") + f"a,53.5,10,100,store,north{end}gate\n"))
+    assert one.metadata == {"note": f"north{end}gate"}
+
+
 def test_formulas_are_text() -> None:
     """A cell that a spreadsheet would compute is kept as the text that it is."""
     assert fence(csv(HEAD.replace("kind", "kind,note") + "a,53.5,10,100,store,=1+2\n")).metadata == {"note": "=1+2"}
@@ -165,6 +176,29 @@ def test_radars_switched_off_geofences_stay_out() -> None:
     """A geofence that is disabled there is not published here, and the report says so."""
     parsed = csv(RADAR + 'X,circle,store,1,"[10,53]",100,,false\n')
     assert (parsed.fences, [warning.code for warning in parsed.warnings]) == ((), ["disabled_left_out"])
+
+
+# Coordinate systems ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("crs", "refused"),
+    [
+        (None, False),
+        ({"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}, False),
+        ({"type": "name", "properties": {"name": "EPSG:4326"}}, False),
+        ({"type": "name", "properties": {"name": "http://www.opengis.net/def/crs/EPSG/0/4258"}}, False),
+        ({"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::4314"}}, True),
+        ({"type": "name", "properties": {"name": "EPSG:3857"}}, True),
+        ({"type": "link", "properties": {"href": "some.prj"}}, True),
+        ("EPSG:25832", True),
+    ],
+)
+def test_degrees_of_another_system_are_refused(crs: Any, refused: bool) -> None:
+    """A file that names another system than WGS 84 is refused as a whole: its degrees lie elsewhere."""
+    ring = [[10, 53], [10.01, 53], [10.01, 53.01], [10, 53]]
+    parsed = check(read_geojson({"type": "FeatureCollection", "crs": crs, "features": [outline(*ring)]}), {})
+    assert [(error.path, error.code) for error in parsed.errors] == ([("crs", "crs_not_wgs84")] if refused else [])
 
 
 # OpenStreetMap ----------------------------------------------------------------------------------------------
@@ -265,3 +299,11 @@ def test_places_in_several_files_name_their_file() -> None:
         ("b.geojson: properties.id", "id_duplicate"),
         ("b.geojson: geometry.coordinates[0][3]", "ring_not_closed"),
     ]
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a"])
+def test_a_byte_order_mark_is_no_part_of_json(tmp_path: Path, name: str) -> None:
+    """GeoJSON that an editor of Windows has saved is read, whatever its file is called."""
+    file = tmp_path / name
+    file.write_bytes(codecs.BOM_UTF8 + orjson.dumps(outline(*OPEN, OPEN[0])))
+    assert fence(check(read_files([file]), {})).geofence_id == "f"

@@ -347,6 +347,16 @@ MANY = [[9.9975 + math.cos(n / 2000) / 1000, 53.55 + math.sin(n / 2000) / 1000] 
         ),
         (feature(box(9.5, 53, 10.6, 53.7)), "area_too_large", "geometry.coordinates"),
         (
+            feature(
+                {
+                    "type": "MultiPolygon",
+                    "coordinates": [box(10, lat, 10.01, lat + 0.01)["coordinates"] for lat in (47.5, 54)],
+                }
+            ),
+            "too_spread",
+            "geometry.coordinates",
+        ),
+        (
             feature(polygon([0, 1], [120, -1], [-120, 1], [0, 1])),
             "encloses_pole",
             "geometry.coordinates[0]",

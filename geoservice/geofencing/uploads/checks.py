@@ -23,7 +23,9 @@ import shapely
 from numpy.typing import NDArray
 
 from geoservice.errors import ErrorDetail
+from geoservice.geofencing.frames import POLAR_LATITUDE
 from geoservice.geofencing.geofence import Geofence
+from geoservice.geofencing.ground import metres_per_degree
 from geoservice.geofencing.uploads.documents import Document
 from geoservice.geofencing.uploads.drafts import Draft, Findings
 from geoservice.geofencing.uploads.features import read_features
@@ -32,6 +34,8 @@ from geoservice.geofencing.uploads.shapes import areas_m2, build_geometries, dis
 from geoservice.vocabulary import GeofenceKind
 
 MAX_AREA_M2: Final = 5_000e6
+MAX_DISTORTION: Final = 0.02
+"""How far a metre eastwards, at the northern or southern end of a shape, may be off where it is measured as a whole."""
 FAR_FROM_STORE_M: Final = 2_000
 SMALL_RADIUS_M: Final = 30
 """Below this effective radius a phone's fixes find the place in only half of the visits."""
@@ -88,6 +92,7 @@ def _check_places(
         if drafts[n].readable:
             message = f"The area is {areas[n] / 1e6:,.0f} km²; at most {MAX_AREA_M2 / 1e6:,.0f} km² are taken."
             drafts[n].refuse(errors, "geometry.coordinates", "area_too_large", message)
+    _check_spread(drafts, shapes, errors)
     _check_distances(drafts, shapes, stores, errors, warnings)
     radii = [draft.fields.get("radius_m") for draft in drafts]
     effective = np.where(
@@ -103,6 +108,21 @@ def _check_places(
                 "visits. Use an approach ring or beacons."
             )
             warnings.add(drafts[n], "geometry", "small_geofence", message)
+
+
+def _check_spread(drafts: list[Draft], shapes: NDArray[np.object_], errors: Findings) -> None:
+    """Refuse shapes, such as all places of a country as one, that are too high for one frame in metres to be true."""
+    _, south, _, north = shapely.bounds(shapes).T
+    (middle, _), *ends = (metres_per_degree(lat) for lat in ((south + north) / 2, south, north))
+    flat = np.maximum(np.abs(south), np.abs(north)) <= POLAR_LATITUDE
+    off = np.max([np.abs(per_lon / np.where(flat, middle, np.inf) - 1) for per_lon, _ in ends], axis=0)
+    for n in np.flatnonzero(flat & (off > MAX_DISTORTION)):
+        if drafts[n].readable:
+            message = (
+                f"It reaches over {north[n] - south[n]:,.1f}° of latitude, so that distances at its ends would be "
+                f"{off[n]:.0%} off. Draw its parts as geofences of their own."
+            )
+            drafts[n].refuse(errors, "geometry.coordinates", "too_spread", message)
 
 
 def _check_distances(

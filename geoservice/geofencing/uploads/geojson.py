@@ -3,6 +3,8 @@
 OpenStreetMap's features are known by their ``@id``. Their ids become ``way:123``, since ``/`` parts a path; who has no
 name is called by brand or operator; a node, which is a point without a size, becomes a circle of 100 m, and the report
 says so. Their tags are kept as they are.
+
+Older GeoJSON names its coordinate system in ``crs``. Degrees of another one would be read as places 100 m away.
 """
 
 from __future__ import annotations
@@ -18,12 +20,17 @@ NODE_RADIUS_M: Final = 100
 
 _OSM_ID: Final = re.compile(r"(node|way|relation)/([0-9]+)")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,4}")
+_WGS84: Final = re.compile(r"(.*[:/])?(CRS84h?|4326|4979|4258|4269)", re.IGNORECASE)
+"""WGS 84 by its names, and ETRS89 and NAD83, which are within two metres of it."""
 
 
 def read_geojson(document: object) -> Document:
     """Read a decoded FeatureCollection, or a single Feature."""
     if not isinstance(document, dict) or document.get("type") not in ("FeatureCollection", "Feature"):
         return _refused("type", "The document must be a GeoJSON FeatureCollection.")
+    if (crs := document.get("crs")) is not None and not _is_wgs84(crs):
+        message = "Coordinates are longitude and latitude of WGS 84 (EPSG:4326); export the file anew in that system."
+        return Document([], [], errors=[ErrorDetail("crs", "crs_not_wgs84", message)])
     if document["type"] == "Feature":
         features, origins = [document], [Origin("")]
     else:
@@ -39,6 +46,13 @@ def read_geojson(document: object) -> Document:
         for feature, origin in zip(features, origins, strict=True)
     ]
     return Document(read, origins, warnings=warnings)
+
+
+def _is_wgs84(crs: object) -> bool:
+    """Whether the member of older GeoJSON says what newer GeoJSON takes for granted."""
+    properties = crs.get("properties") if isinstance(crs, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
+    return isinstance(name, str) and _WGS84.fullmatch(name) is not None
 
 
 def _refused(path: str, message: str) -> Document:

@@ -17,6 +17,7 @@ import msgspec
 from geoservice.errors import ErrorDetail
 
 MAX_COLUMNS: Final = 200
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _SEPARATORS: Final = ",;\t|"
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _NO_TABLE: Final = {
@@ -53,7 +54,8 @@ def read_table(body: bytes) -> Table:
     """Read a CSV file whose first line names the columns."""
     try:
         text = _text(body)
-        lines = text.splitlines(keepends=True)
+        # Not `splitlines`, for which a name may hold line ends that are none in a file: vertical tabs, U+2028.
+        lines = _LINE.findall(text)
         head = next((line for line in lines if line.strip()), "")
         separator = max(_SEPARATORS, key=head.count)
         records = _records(lines, separator)
