@@ -11,6 +11,7 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -24,7 +25,7 @@ PATIENCE_S: Final = 60.0
 """So long a migration tries to get between the transactions of a service that is running."""
 LOCK_WAIT_S: Final = 1
 """Whoever waits for a table stops everybody who comes after; so nobody waits for longer."""
-_PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 0.2
 _MIGRATE_LOCK: Final = 0x6765_6F73  # "geos": one migrator at a time
 
 
@@ -67,7 +68,9 @@ async def migrate(dsn: str, revision: str = "head") -> None:
 
     async def connect() -> asyncpg.Connection:
         try:
-            connection = await asyncpg.connect(dsn, server_settings={"application_name": "geoservice migrate"})
+            connection = await asyncpg.connect(
+                dsn, server_settings={"application_name": "geoservice migrate", "lock_timeout": f"{LOCK_WAIT_S}s"}
+            )
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
         refuse_unsupported(connection.get_server_version())
@@ -76,18 +79,25 @@ async def migrate(dsn: str, revision: str = "head") -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            await connection.exec_driver_sql(f"select pg_advisory_lock({_MIGRATE_LOCK})")
-            await connection.commit()
+            await _be_the_only_one(connection)
             await _upgrade_between_others(connection, revision)
             await _release(connection)
+    except (*UNREACHABLE, InterfaceError, OperationalError) as error:
+        raise NotReady("The database went away; nothing is lost, run it again.") from error
     finally:
         await engine.dispose()
 
 
+async def _be_the_only_one(connection: AsyncConnection) -> None:
+    """Wait for other migrators, in no transaction: an index made beside writers waits for whatever is open."""
+    while not (await connection.exec_driver_sql(f"select pg_try_advisory_lock({_MIGRATE_LOCK})")).scalar():
+        await connection.commit()
+        await asyncio.sleep(_PAUSE_S)
+    await connection.commit()
+
+
 async def _upgrade_between_others(connection: AsyncConnection, revision: str) -> None:
     """Run the missing migrations, each again when a running service had its tables."""
-    await connection.exec_driver_sql(f"set lock_timeout = '{LOCK_WAIT_S}s'")
-    await connection.commit()
     give_up_at_s = time.monotonic() + PATIENCE_S
     while True:
         try:

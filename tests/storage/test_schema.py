@@ -14,10 +14,9 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from conftest import NOON, environment, running, with_database
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from geoservice.storage.migrate import current_revision, is_migrated, migrate, newest_revision
+from geoservice.errors import NotReady
+from geoservice.storage.migrate import LOCK_WAIT_S, current_revision, is_migrated, migrate, newest_revision
 from geoservice.storage.migrations import VERSIONS
 from geoservice.vocabulary import MESSAGE_MOVES, MessageState
 from geoservice.workflows.records import CUSTOMERS, EVIDENCE
@@ -114,7 +113,7 @@ async def test_what_a_customer_owns_is_keyed_by_customer(connection):
     assert set(first.values()) == {"customer_id"}, first
 
 
-GRANDFATHERED = "0015"
+GRANDFATHERED = "0014"
 """Migrations up to here came before anybody had much data."""
 
 INDEX = re.compile(
@@ -155,27 +154,54 @@ def test_the_rule_about_indexes_bites(sql, locks):
     assert bool(locking_indexes(sql)) is locks
 
 
-async def test_an_index_can_be_made_beside_writers(database_url):
-    """As the guide says: in a migration, outside of its transaction, and again after an attempt that broke."""
-    from alembic.migration import MigrationContext
-    from alembic.operations import Operations
+async def waiting_for_readers(connection: asyncpg.Connection) -> None:
+    """Wait until an index is in the making, and waits itself for those who were there before."""
+    looks = """select count(*) from pg_stat_activity
+               where query like 'create index concurrently%' and wait_event = 'virtualxid'"""
+    async with asyncio.timeout(60):
+        while not await connection.fetchval(looks):
+            await asyncio.sleep(0.01)
 
-    def make(connection: Connection) -> None:
-        context = MigrationContext.configure(connection)
-        with Operations.context(context) as op, context.autocommit_block():
-            op.execute("drop index concurrently if exists events_of_store")
-            op.execute("create index concurrently events_of_store on events (store_id)")
 
-    writer = await asyncpg.connect(database_url)
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(database_url))
-    async with engine.connect() as connection:
-        for _ in range(2):
-            await connection.run_sync(make)
-            await writer.execute("delete from events")
-    valid = "select indisvalid from pg_index where indexrelid = 'events_of_store'::regclass"
-    assert await writer.fetchval(valid) is True
-    await engine.dispose()
+VALID = "select indisvalid from pg_index where indexrelid = 'decisions_counted'::regclass"
+
+
+async def test_an_index_is_made_beside_writers_and_readers(empty_database_url):
+    """A long report holds up the index, longer than a lock would be waited for; nobody waits for the index."""
+    await migrate(empty_database_url, "0014")
+    reader, writer = [await asyncpg.connect(empty_database_url) for _ in range(2)]
+    async with reader.transaction(isolation="repeatable_read"):
+        await reader.execute("select from decisions")
+        several = asyncio.gather(*(migrate(empty_database_url) for _ in range(3)))
+        await waiting_for_readers(writer)
+        await writer.execute("delete from decisions", timeout=5)
+        await asyncio.sleep(LOCK_WAIT_S + 0.1)
+        assert not several.done()
+    await several
+    assert await current_revision(writer) == newest_revision()
+    assert await writer.fetchval(VALID) is True
+    await reader.close()
     await writer.close()
+
+
+async def test_a_migration_that_was_cut_off_goes_on(empty_database_url):
+    """When the server goes away in the middle, a sentence says so; run again, what was left half done is made anew."""
+    await migrate(empty_database_url, "0014")
+    reader, other = [await asyncpg.connect(empty_database_url) for _ in range(2)]
+    async with reader.transaction(isolation="repeatable_read"):
+        await reader.execute("select from decisions")
+        migrating = asyncio.create_task(migrate(empty_database_url))
+        await waiting_for_readers(other)
+        await other.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'geoservice migrate'"
+        )
+        with pytest.raises(NotReady, match="nothing is lost, run it again"):
+            await migrating
+    assert (await current_revision(other), await other.fetchval(VALID)) == ("0014", False)
+    await migrate(empty_database_url)
+    assert (await current_revision(other), await other.fetchval(VALID)) == (newest_revision(), True)
+    await reader.close()
+    await other.close()
 
 
 async def test_migrating_again_and_at_once_is_harmless(empty_database_url):
