@@ -1,8 +1,8 @@
 """Erasing a customer: at once what could act, then everything else, a slice at a time, however much it is.
 
 1. One transaction ends her: consents become evidence without her name, phones, positions and push tokens go, waiting
-   messages are cancelled, the audit log loses her names, and her ids are remembered as keyed hashes so that nobody
-   stores anything about her again.
+   messages are cancelled, the audit log and the campaigns that she tested lose her names, and her ids are remembered as
+   keyed hashes so that nobody stores anything about her again.
 2. The rows of every table that has a `customer_id` are deleted in slices; the tables are looked up, not listed, so that
    a new one cannot be forgotten. This goes on after the answer if it takes long, and after a crash.
 3. One transaction deletes what came in between and her own row.
@@ -106,6 +106,7 @@ async def _begin(
         )
     for row in await _sql.ids_of.fetch(connection, customer_id=customer_id):
         await _sql.erase_name.run(connection, customer_id=customer_id, id=row["id"])
+        await _sql.forget_tester.value(connection, id=row["id"], at=at)
     await _sql.keep_evidence.run(connection, customer_id=customer_id, at=at)
     messages = await _sql.end_messages.fetch(connection, customer_id=customer_id, at=at)
     await _customers.drop_undecided.run(connection, customer_id=customer_id, at=at)

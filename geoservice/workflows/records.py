@@ -140,9 +140,11 @@ SHOP: Final = (
     ),
     Kept("catalogue_changes", "what each version changed, to show and restore it", "as long as the version"),
     Kept("directory_revisions", "tells processes to load again", "one row a kind"),
-    Kept("campaigns", "the newest version of each", "until replaced"),
+    Kept(
+        "campaigns", "the newest version of each; it may name test customers, until they are erased", "until replaced"
+    ),
     Kept("stops", "what may not be sent at the moment, who said so and why", "until released"),
-    Kept("campaign_versions", "what each campaign said when", "for ever"),
+    Kept("campaign_versions", "what each campaign said when; test customers as above", "for ever"),
     Kept(
         "campaign_hours",
         "how many messages a campaign with a ceiling sent in an hour, to nobody by name",
@@ -159,6 +161,6 @@ SHOP: Final = (
     Kept("experiment_salt", "makes the lots of experiments unpredictable", "for ever"),
     Kept("pseudonym_key", "the key of the keyed hashes", "for ever"),
 )
-"""No personal data, except for the names that you give to API keys."""
+"""No personal data, except for the names that you give to API keys, and the ids of customers who test a campaign."""
 
 RECORDS: Final = {kept.table: kept for kept in (*CUSTOMERS, *EVIDENCE, *SHOP)}

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from conftest import NOON, Client, environment, fix, running
@@ -15,6 +16,7 @@ from geoservice.workflows import erasure
 
 WHO = "canary-customer-7f3a"
 MARKS = (WHO, "canary-device", "canary-token", "canary-event", "canary-order", "canary-alias", "canary-fid")
+CONSENT = {"granted": True, "notice_version": "2026-01"}
 NOTICE = {
     "texts": {"en": "We use your position to tell you about shoes nearby."},
     "controller": "Strandläufer GmbH", "jurisdiction": "DE", "data_used": ["position", "browse history"],
@@ -84,6 +86,27 @@ async def test_nothing_of_hers_is_left(service):
     assert (answer.status, answer.body["state"]) == (200, "done")
     assert await traces_of(service) == {}
     assert service.app_directory.snapshot.stores, "the shop's own tables stay as they were"
+
+
+async def test_campaigns_forget_who_tested_them(service):
+    """Her ids leave the campaigns that name her as a test customer, their versions and the record of their changes."""
+    await service.ok("PUT", "/v1/me/consents/location", CONSENT, who=service.customer(WHO))
+    server = await service.key("server")
+    await service.ok("POST", f"/v1/customers/{WHO}/aliases", {"alias": "canary-alias"}, who=server)
+    for testers in ([WHO, "tess"], ["canary-alias", "tess", WHO]):
+        await service.set_up_campaign("ours", state="test", test_customers=testers)
+    await service.set_up_campaign("hers", state="test", test_customers=[WHO])
+    assert {"campaigns", "campaign_versions", "audit_log"} <= set(await traces_of(service))
+    await service.ok("DELETE", "/v1/me", who=service.customer(WHO))
+    assert await traces_of(service) == {}
+    ours, hers = [await service.ok("GET", f"/v1/campaigns/{name}", who=service.ops) for name in ("ours", "hers")]
+    assert (ours["state"], ours["test_customers"]) == ("test", ["tess"])
+    assert (hers["state"], hers["paused_because"]) == ("paused", "nobody is left to test it")
+    async with asyncio.timeout(60):
+        while service.app_directory.snapshot.campaigns["hers"].version != hers["version"]:
+            await asyncio.sleep(0.01)
+    with pytest.raises(asyncpg.RaiseError, match="audit_log is append-only"):
+        await service.sql("update audit_log set after = jsonb_set(after, '{body,topic}', '1') where subject = 'ours'")
 
 
 async def test_what_is_kept_is_said_and_names_nobody(service):

@@ -105,6 +105,10 @@ from nobody
 where customer_id in (:customer_id, :id, nobody.name)
   and (customer_id <> nobody.name or position(:id in reason) > 0);
 
+-- name: forget_tester
+-- Campaigns may name her among their test customers.
+select forget_tester(:id, :at);
+
 -- name: erase_customer
 delete from customers where customer_id = :customer_id;
 
