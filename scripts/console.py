@@ -41,9 +41,7 @@ def build(*, quiet: bool = True) -> bool:
             STAMP.touch()  # scripts/install asks no further while no source is younger
         return False
     if not os.access(CONSOLE, os.W_OK):
-        raise NotBuilt(
-            f"The web pages are built in {CONSOLE}, which cannot be written to: build from a copy of it all."
-        )
+        raise NotBuilt(f"The web pages are built in {CONSOLE}, which cannot be written to: build from a copy.")
     try:
         npm("ci", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", quiet=quiet)
         npm("run", "build", quiet=quiet)

@@ -60,8 +60,8 @@ async def _take(call: Call, mapped: Mapped) -> IngestReceipt:
 def _load(body: bytes) -> Any:
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise refuse_malformed() from None
+    except orjson.JSONDecodeError as error:
+        raise refuse_malformed(error) from None
 
 
 ROUTES: Final = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 from typing import Any, Final, cast
 
 import msgspec
@@ -45,7 +44,7 @@ async def import_geofences(call: Call) -> web.Response:
 
 async def _document(call: Call) -> Document:
     """Read the body by its content type; one that is not given shows in the first character."""
-    body = (await call.raw_body()).removeprefix(codecs.BOM_UTF8)
+    body = await call.raw_body()
     kind = call.request.content_type
     if kind == schemas.CSV or (kind == "application/octet-stream" and body.lstrip()[:1] not in (b"{", b"[")):
         return await asyncio.to_thread(read_csv, body)

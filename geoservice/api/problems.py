@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+import msgspec.inspect
 import orjson
 import structlog
 from aiohttp import web
@@ -131,9 +132,36 @@ def _code_of(what: str) -> str:
     return "out_of_range" if re.search(r"[<>]=? |[<>]=?-?\d", what) else "type"
 
 
-def refuse_invalid(error: msgspec.ValidationError) -> Invalid:
-    """Build the 422 for a body that is JSON but not what the route takes."""
-    return Invalid("The body is not what this route takes.", details=[detail_of(error)])
+def refuse_invalid(error: msgspec.ValidationError, kind: Any) -> Invalid:
+    """Build the 422 for a body that is JSON but not of the kind that the route takes."""
+    detail = detail_of(error)
+    if detail.code == "unknown_value" and (words := _words_at(kind, detail.path)):
+        detail = ErrorDetail(detail.path, detail.code, f"must be one of {', '.join(words)}")
+    return Invalid("The body is not what this route takes.", details=[detail])
+
+
+def _words_at(kind: Any, path: str) -> list[str]:
+    """Name the words that may stand at a path of a type; none where it is no list of words."""
+    kinds = _members(msgspec.inspect.type_info(kind))
+    for step in re.findall(r"[^.\[\]]+", path):
+        kinds = [inner for outer in kinds for inner in _inside(outer, step)]
+    kinds = [each.key_type if isinstance(each, msgspec.inspect.DictType) else each for each in kinds]
+    return [str(word) for each in kinds if isinstance(each, msgspec.inspect.EnumType) for word in each.cls]
+
+
+def _inside(kind: msgspec.inspect.Type, step: str) -> Sequence[msgspec.inspect.Type]:
+    match kind:
+        case msgspec.inspect.StructType(fields=fields):
+            return [inner for field in fields if field.encode_name == step for inner in _members(field.type)]
+        case msgspec.inspect.CollectionType(item_type=item):
+            return _members(item)
+        case msgspec.inspect.DictType(value_type=value):
+            return _members(value)
+    return []
+
+
+def _members(kind: msgspec.inspect.Type) -> Sequence[msgspec.inspect.Type]:
+    return kind.types if isinstance(kind, msgspec.inspect.UnionType) else [kind]
 
 
 def refuse_malformed(error: orjson.JSONDecodeError | None = None) -> MalformedBody:

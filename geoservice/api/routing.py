@@ -186,7 +186,7 @@ class Call:
         try:
             return msgspec.convert(dict(self.request.query), kind, strict=False)
         except msgspec.ValidationError as error:
-            raise refuse_invalid(error) from None
+            raise refuse_invalid(error, kind) from None
 
     def reason(self) -> str | None:
         """Tell why one customer's records are touched; raises Forbidden without a role for it, or without a reason."""
@@ -220,8 +220,9 @@ def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         refuse_no_json(body)  # the decoder stops at the first thing that is wrong; what follows may be no JSON at all
-        raise refuse_invalid(error) from None
+        raise refuse_invalid(error, decoder.type) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        refuse_no_json(body)  # it knows the line
         raise refuse_malformed() from None
 
 
@@ -229,8 +230,8 @@ def refuse_no_json(body: bytes) -> None:
     """Raise MalformedBody unless all of it is JSON, nested at most 1,024 deep (orjson's own limit)."""
     try:
         orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise refuse_malformed() from None
+    except orjson.JSONDecodeError as error:
+        raise refuse_malformed(error) from None
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

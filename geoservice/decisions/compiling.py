@@ -208,7 +208,7 @@ def _uses_problems(spec: CampaignSpec, paths: list[tuple[str, Leaf]]) -> Iterato
         if not isinstance(leaf, Interest):
             use = _CIRCUMSTANCE_USE[type(leaf)]
             if use not in spec.uses:
-                yield ErrorDetail(path, "undeclared_use", f"so uses must declare {use}")
+                yield ErrorDetail(path, "undeclared_use", f"asks for this, so uses must declare {use}")
             continue
         for i, event in enumerate(leaf.events):
             needed = _needed_use(event)

@@ -232,15 +232,6 @@ async def test_what_is_no_collection_is_refused(shared, body, status, code):
     assert await published(shared) == before
 
 
-async def test_a_byte_order_mark_is_passed_over(shared, command, store, tmp_path):
-    """GeoJSON that an editor saved with a byte order mark is read as without it."""
-    body = codecs.BOM_UTF8 + orjson.dumps(collection(around(store, "marked")))
-    answer = await shared.call("POST", "/v1/geofences/import?dry_run=true", body, who=shared.ops)
-    assert answer.body["ids"]["created"] == ["marked"]
-    done = await command("geofences", "check", written(tmp_path, "marked.geojson", body))
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("query", ["?mode=append", "?dry_run=perhaps", "?mode=", "?dryrun=true"])
 async def test_a_misspelt_option_is_refused(shared, store, query):
     """An option that is not understood publishes nothing: it might have meant a dry run."""
@@ -371,6 +362,28 @@ BAD_CAMPAIGNS = [
 ]  # fmt: skip
 
 
+async def test_a_word_that_does_not_exist_is_answered_with_those_that_do(shared):
+    """Whoever misspells a word is told which words there are, whether it is a value, one of a list or a name."""
+    for changes, path, words in (
+        ({"trigger": {"on": "arrive"}}, "trigger.on", "enter, dwell, exit, crossed"),
+        ({"schedule": {"weekdays": ["sat", "Sunday"]}}, "schedule.weekdays[1]", "mon, tue, wed, thu, fri, sat, sun"),
+    ):
+        answer = await shared.call("PUT", "/v1/campaigns/misspelt", CAMPAIGN | changes, who=shared.ops)
+        (error,) = answer.body["errors"]
+        assert (error["path"], error["message"]) == (path, f"must be one of {words}")
+    lena = shared.customer("lena")
+    answer = await shared.call("PATCH", "/v1/me/preferences", {"channels": {"smoke": True}}, who=lena)
+    assert answer.body["errors"][0]["message"] == "must be one of push, inbox"
+
+
+async def test_a_body_that_is_no_json_is_refused_with_the_line(shared):
+    """Whoever leaves a comma too many in a campaign is told the line and the column."""
+    body = b'{"name": "Rain jackets",\n "topic": "outdoor",\n}'
+    answer = await shared.call("PUT", "/v1/campaigns/comma", body, who=shared.ops)
+    assert answer.status == 400
+    assert answer.body["detail"].endswith(": line 2, column 20.")
+
+
 @pytest.mark.parametrize(("changes", "path"), [row[1:] for row in BAD_CAMPAIGNS], ids=[row[0] for row in BAD_CAMPAIGNS])
 async def test_a_wrong_campaign_is_refused(shared, changes, path):
     """A campaign with something wrong is refused, the error points into the body, and there is no campaign."""
@@ -444,7 +457,7 @@ def written(folder: Path, name: str, content: Any) -> Path:
 async def test_command_check(shared, command, store, tmp_path):
     """`geofences check` reads files, says what is wrong where, and changes nothing."""
     good = written(tmp_path, "good.geojson", collection(around(store, "file-1"), around(store, "file-2")))
-    single = written(tmp_path, "single.geojson", around(store, "file-3"))
+    single = written(tmp_path, "single.geojson", codecs.BOM_UTF8 + orjson.dumps(around(store, "file-3")))
     bad = written(
         tmp_path, "bad.geojson", collection(around(store, "file-4", kind="shop"), around("nowhere", "file-5"))
     )
