@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from docs_pages import blocks_of
 from docs_tables import (
     DOCS,
@@ -34,6 +35,7 @@ from geoservice.decisions.served import Feed
 from geoservice.demo.fcm_stand_in import FcmStandIn
 from geoservice.demo.phones import Phones
 from geoservice.geofencing.uploads import checks, features
+from geoservice.push.outcomes import DeadToken
 from geoservice.telemetry.metrics import REGISTRY
 from geoservice.vocabulary import (
     BeaconSightings,
@@ -157,6 +159,14 @@ def test_metrics_in_expressions_exist() -> None:
     assert named <= exposed
 
 
+def test_the_alerts_are_rules() -> None:
+    """The rules that the page offers are YAML as Prometheus reads it: each has a name and an expression."""
+    (block,) = (block for block in blocks_of("metrics.md") if block.language == "yaml")
+    (group,) = yaml.safe_load(block.text)["groups"]
+    for rule in group["rules"]:
+        assert {"alert", "expr"} <= set(rule) <= {"alert", "expr", "for"}
+
+
 def test_metrics_have_the_names_that_prometheus_sees() -> None:
     """The table of metrics names counters with the _total that Prometheus' text has."""
     from docs_tables import all_metrics
@@ -192,6 +202,7 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
         ("connect-your-app.md", OsTransition),
         ("upload-geofences.md", StoreBody),
         ("products.md", ProductBody),
+        ("products.md", schemas.CustomerBody),
         ("products.md", StockBody),
         ("products.md", StockItem),
         ("first-campaign.md", campaigns.Experiment),
@@ -232,6 +243,9 @@ def test_every_field_is_explained(page: str, kind: type) -> None:
         ("states.md", MessageState),
         ("states.md", MessageEvent),
         ("reasons.md", Reason),
+        ("metrics.md", Ignored),
+        ("metrics.md", DeadToken),
+        ("metrics.md", MessageState),
     ],
     ids=lambda part: getattr(part, "__name__", None),
 )
