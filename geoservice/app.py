@@ -241,7 +241,10 @@ class App:
     async def _listen(self, services: Services) -> None:
         application = web.Application(middlewares=self._middlewares(), client_max_size=UPLOAD_BODY)
         for route in services.routes:
-            application.router.add_route(route.method, route.path, guarded(route, services), expect_handler=expected)
+            handler = guarded(route, services)
+            application.router.add_route(route.method, route.path, handler, expect_handler=expected)
+            if route.method == "GET" and route.roles == service.PUBLIC:  # load balancers and monitors ask so
+                application.router.add_route("HEAD", route.path, handler)
         _serve_docs(application)
         pages.serve_pages(application, self.settings)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=CUT_AFTER_S, handle_signals=False)

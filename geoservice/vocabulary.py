@@ -7,7 +7,7 @@ in UTC inside the service. Units stand in names: ``_m`` metres, ``_s`` seconds, 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -28,6 +28,14 @@ Category = Annotated[str, Meta(min_length=1, max_length=64)]
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """RFC 3339 with an offset; a time without one is refused, since nobody can know what it means."""
+
+
+def in_utc(at: datetime) -> datetime:
+    """Turn an instant to UTC; raises ValueError for one that UTC's calendar does not reach."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the instant is beyond the calendar") from None
 
 
 # Observations -----------------------------------------------------------------------------------------------

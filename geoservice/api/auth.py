@@ -105,7 +105,7 @@ class CustomerTokens:
             begins_at = float(claims.get("iat", time.time()))
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The token has expired.", code="token_expired") from None
-        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, TypeError):
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, TypeError, OverflowError):
             raise Unauthenticated("The token does not hold.", code="invalid_token") from None
         if expires_at - begins_at > self._lifetime_max_s:
             raise Unauthenticated("The token lives longer than is allowed here.", code="invalid_token")

@@ -12,7 +12,11 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-ALL_ANSWERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+ALL_ANSWERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Server": "geoservice",  # aiohttp would name its version, and Python's
+}
 PAGES: Final = {
     # Inline parts: the page at /docs starts itself with a script of its own.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
@@ -23,7 +27,7 @@ PAGES: Final = {
     "Permissions-Policy": "camera=(), microphone=(), payment=()",
 }
 PREFLIGHT_S: Final = 600
-_HEADERS: Final = "Authorization, Content-Type, Content-Encoding, If-Match, Access-Reason"
+_HEADERS: Final = "Authorization, Content-Type, Content-Encoding, If-Match, If-None-Match, Access-Reason, Last-Event-ID"
 _EXPOSED: Final = "ETag, Location, Retry-After"
 
 

@@ -13,7 +13,7 @@ from geoservice.api import schemas
 from geoservice.api.answers import messages as answers
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import Invalid
-from geoservice.vocabulary import Id, Instant, MessageEvent, Role
+from geoservice.vocabulary import Id, Instant, MessageEvent, Role, in_utc
 from geoservice.workflows import messages, stopping
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ def _cursor(text: str | None) -> tuple[datetime | None, str]:
     instant, _, message_id = text.partition(",")
     try:
         # A plus sign that was not escaped arrives as a space.
-        return schemas.in_utc(msgspec.convert(instant.replace(" ", "+"), Instant)), msgspec.convert(message_id, Id)
+        return in_utc(msgspec.convert(instant.replace(" ", "+"), Instant)), msgspec.convert(message_id, Id)
     except (msgspec.ValidationError, ValueError):
         raise Invalid("before must be the next of an earlier page.") from None
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from geoservice.api import schemas
 from geoservice.api.answers import privacy as answers
 from geoservice.api.answers.settings import ConsentsAnswer
+from geoservice.api.browsers import ALL_ANSWERS
 from geoservice.api.routing import Call, Route, answer
 from geoservice.errors import NotFound, Overloaded
 from geoservice.vocabulary import CustomerId, Purpose, Role
@@ -55,10 +56,10 @@ async def send_export(call: Call, customer_id: str) -> web.StreamResponse:
     services = call.services
     response = web.StreamResponse(
         headers={
+            **ALL_ANSWERS,
             "Content-Type": "application/json",
             "Content-Disposition": 'attachment; filename="export.json"',
             "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
         }
     )
     async with _exports:

@@ -64,12 +64,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _http_problem(error)
     except Exception:  # noqa: BLE001 - the last resort; it is logged with its traceback
         _log.exception("request_failed", route=_route(request))
-        return problem(
-            500,
-            "internal_error",
-            "Something went wrong here",
-            "The error has been logged; trying again may work.",
-        )
+        return internal_error()
+
+
+def internal_error() -> web.Response:
+    """Say that it was us, and nothing else."""
+    return problem(
+        500, "internal_error", "Something went wrong here", "The error has been logged; trying again may work."
+    )
 
 
 def _request_problem(error: RequestError) -> web.Response:

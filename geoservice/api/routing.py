@@ -132,7 +132,7 @@ class Call:
         if len(body) > self.route.body_max:
             raise _too_large(self.route.body_max)
         if b"\\u0000" in body:
-            raise Invalid("Text must not hold NUL characters.", code="nul_character")
+            raise _no_nul()
         return body
 
     async def _wait_for_body(self, encoding: str) -> bytes:
@@ -183,6 +183,8 @@ class Call:
 
     def query(self, kind: type[Body]) -> Body:
         """Check the query string against a type."""
+        if "\0" in self.request.query_string:
+            raise _no_nul()
         try:
             return msgspec.convert(dict(self.request.query), kind, strict=False)
         except msgspec.ValidationError as error:
@@ -281,6 +283,10 @@ def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitab
     if route.roles is None:
         return with_password if route.basic else customers
     return operators if route.roles else public
+
+
+def _no_nul() -> Invalid:
+    return Invalid("Text must not hold NUL characters.", code="nul_character")
 
 
 def _too_large(most: int) -> TooLarge:

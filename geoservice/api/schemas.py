@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -26,6 +26,7 @@ from geoservice.vocabulary import (
     Observation,
     OsPermission,
     Platform,
+    in_utc,
 )
 from geoservice.workflows.queue import IngestReceipt
 
@@ -58,11 +59,19 @@ class PingsBody(Struct, frozen=True, forbid_unknown_fields=True):
     pings: Annotated[list[Observation], Meta(max_length=PINGS_MAX)]
     sent_at: Instant | None = None
 
+    def __post_init__(self) -> None:
+        if self.sent_at is not None:
+            in_utc(self.sent_at)
+
 
 class _PingsEnvelope(Struct, frozen=True, forbid_unknown_fields=True):
     device_id: Id
     pings: list[msgspec.Raw]
     sent_at: Instant | None = None
+
+    def __post_init__(self) -> None:
+        if self.sent_at is not None:
+            in_utc(self.sent_at)
 
 
 class NearbyBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -279,14 +288,6 @@ class RestoreQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """``POST /v1/geofences/versions/{id}/restore``."""
 
     dry_run: bool = False
-
-
-def in_utc(at: datetime) -> datetime:
-    """Turn an instant to UTC; raises ValueError for one that UTC's calendar does not reach."""
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the instant is beyond the calendar") from None
 
 
 # Lists with item-level errors -------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import structlog
 from aiohttp import http_exceptions, web
 from aiohttp.abc import AbstractAccessLogger
 
-from geoservice.api.problems import problem
+from geoservice.api.browsers import ALL_ANSWERS
+from geoservice.api.problems import internal_error, problem
 
 _log = structlog.get_logger(__name__)
 
@@ -69,10 +70,11 @@ class Connection(web.RequestHandler):
             self._cut.cancel()
             self._cut = None
 
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what went wrong here; a body that cannot be unpacked was answered already."""
-        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
-            super().log_exception(*args, **kw)
+    def log_exception(self, *_: Any, **kw: Any) -> None:
+        """Log what went wrong here, not at whose address; a body that cannot be unpacked was answered already."""
+        error = kw.get("exc_info")
+        if not isinstance(error, web.RequestPayloadError):
+            _log.error("connection_failed", exc_info=error)
 
     def handle_error(
         self,
@@ -82,10 +84,13 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what never became a request, and what failed outside every handler; then hang up."""
-        if not isinstance(exc, http_exceptions.HttpProcessingError):
-            return super().handle_error(request, status, exc, message)
-        _log.debug("unreadable_request", error=type(exc).__name__)  # the message would quote what was sent
-        response = _refusal(exc)
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            _log.debug("unreadable_request", error=type(exc).__name__)  # the message would quote what was sent
+            response = _refusal(exc)
+        else:
+            super().handle_error(request, status, exc, message)  # raises when half an answer is out already
+            response = internal_error()
+        response.headers.update(ALL_ANSWERS)
         response.force_close()
         return response
 

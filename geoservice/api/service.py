@@ -11,7 +11,6 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from geoservice.api import schemas
 from geoservice.api.answers import service as answers
 from geoservice.api.openapi import document
 from geoservice.api.routing import Call, Route, answer
@@ -20,7 +19,7 @@ from geoservice.errors import NotFound, Unavailable
 from geoservice.storage.database import UNREACHABLE
 from geoservice.storage.migrate import is_migrated
 from geoservice.telemetry.metrics import CATALOGUE, exposition
-from geoservice.vocabulary import Instant, Role
+from geoservice.vocabulary import Instant, Role, in_utc
 from geoservice.workflows import stopping
 
 PUBLIC: Final[frozenset[Role]] = frozenset()
@@ -33,7 +32,7 @@ class ClockBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flows: bool = False
 
     def __post_init__(self) -> None:
-        schemas.in_utc(self.now)
+        in_utc(self.now)
 
 
 _clock_body = msgspec.json.Decoder(ClockBody)

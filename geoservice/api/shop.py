@@ -159,7 +159,7 @@ async def put_feed(call: Call) -> web.Response:
     feed = _feed(call)
     body = await call.body(_feed_body)
     _refuse_wrong_store(feed, body.store_id)
-    as_of = products.refuse_future(body.as_of, call.services.clock.now())
+    as_of = products.refuse_impossible(body.as_of, call.services.clock.now())
     await products.set_feed(call.services.database, feed, body.store_id, as_of)
     return await get_feeds(call)
 

@@ -19,7 +19,7 @@ from geoservice.decisions.decide import Outcome
 from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.errors import GeoserviceError, Invalid
 from geoservice.storage.database import UNREACHABLE
-from geoservice.vocabulary import Instant, Role, Source, TransitionKind
+from geoservice.vocabulary import Instant, Role, Source, TransitionKind, in_utc
 from geoservice.workflows import live
 from geoservice.workflows.directory import Snapshot
 
@@ -166,7 +166,7 @@ class CountsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for instant in (self.since, self.until):
             if instant is not None:
-                schemas.in_utc(instant)
+                in_utc(instant)
 
 
 class DecisionsCount(Struct):

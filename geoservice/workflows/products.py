@@ -15,6 +15,7 @@ from msgspec import Meta
 from geoservice.decisions.facts import ProductFacts, ShopFacts
 from geoservice.decisions.served import Feed
 from geoservice.errors import ErrorDetail, Invalid, NotFound
+from geoservice.geofencing.screening import EARLIEST
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Category, Id, Instant
@@ -130,7 +131,7 @@ async def delete_product(database: Database, product_id: str) -> None:
 
 async def save_stock(database: Database, store_id: str, body: StockBody, *, replace: bool, at: datetime) -> int:
     """Take what a store's stock system counted, and note that it spoke; returns how many counts were news."""
-    as_of = refuse_future(body.as_of, at)
+    as_of = refuse_impossible(body.as_of, at)
     keys = [(item.product_id, item.variant or "") for item in body.items]
     often = Counter(keys)
     problems = [
@@ -160,11 +161,14 @@ async def save_stock(database: Database, store_id: str, body: StockBody, *, repl
     return await database.run(work)
 
 
-def refuse_future(as_of: datetime | None, at: datetime) -> datetime:
-    """Read when something was counted; raises Invalid for a time that has not come."""
+def refuse_impossible(as_of: datetime | None, at: datetime) -> datetime:
+    """Read when something was counted; raises Invalid for a time that has not come, or before the year 2000."""
     if as_of is not None and as_of > at + CLOCK_TOLERANCE:
         detail = ErrorDetail("as_of", "in_the_future", "as_of is more than 2 minutes ahead of the server's clock")
         raise Invalid("Nobody can have counted that yet.", details=[detail])
+    if as_of is not None and as_of < EARLIEST:
+        detail = ErrorDetail("as_of", "long_ago", "as_of is before the year 2000")
+        raise Invalid("Nobody can have counted that so long ago.", details=[detail])
     return at if as_of is None else min(as_of, at)
 
 

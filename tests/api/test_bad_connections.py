@@ -9,10 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 from bad_house import INNARDS, alive, authorised, head, raw
 from conftest import Client, environment, new_database
+
+from geoservice.api.server import Site
+from geoservice.telemetry.logs import configure_logs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,6 +69,46 @@ async def test_garbage_behind_a_request_costs_only_itself(shared):
     assert b"alive" in answer or answer.startswith(b"HTTP/1.0 400 ")
     answer = await raw(shared, head("GET /healthz") * 5 + head("GET /healthz", "Connection: close"))
     assert answer.count(b"HTTP/1.1 200 OK") == 6
+
+
+async def test_what_breaks_outside_every_handler_tells_nothing(capfd):
+    """What fails beside all handlers is a problem document, too; the log has the error, not the caller's address."""
+
+    @web.middleware
+    async def broken(request: web.Request, handler: object) -> web.StreamResponse:  # noqa: ARG001 - so aiohttp calls it
+        raise OSError(request.remote)
+
+    runner = web.AppRunner(web.Application(middlewares=[broken]), access_log=None)
+    await runner.setup()
+    site = Site(runner, "127.0.0.1", 0, idle_s=5)
+    await site.start()
+    configure_logs("json")
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (500, "internal_error")
+    finally:
+        await runner.cleanup()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "connection_failed" in line
+    assert "OSError" in line
+    assert "127.0.0.1" not in line
+
+
+async def test_nobody_is_told_what_runs_here(shared):
+    """No answer names the server's software by version, that to garbage included."""
+    answers = [await raw(shared, data) for data in (head("GET /healthz", "Connection: close"), b"hello\r\n\r\n")]
+    for answer in answers:
+        assert b"\r\nServer: geoservice\r\n" in answer
+        assert b"aiohttp" not in answer
+
+
+async def test_monitors_may_ask_without_wanting_a_body(shared):
+    """HEAD on the routes of the service itself is answered as GET, without the body."""
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+        answer = await raw(shared, head(f"HEAD {path}", "Connection: close"))
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert answer.endswith(b"\r\n\r\n")
 
 
 async def test_old_clients_are_answered(shared):

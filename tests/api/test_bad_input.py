@@ -119,10 +119,25 @@ async def test_impossible_times_are_refused(shared, at):
         assert answer.status == 202
         assert answer.body["accepted"] == 0
         shows_nothing(answer)
-    for body in ({"snooze_until": at},):
-        answer = await shared.call("PATCH", "/v1/me/preferences", body, who=who)
-        assert answer.status in {200, 422}, answer.body
-        assert (await shared.call("GET", "/v1/me/preferences", who=who)).status == 200
+    answer = await shared.call("PATCH", "/v1/me/preferences", {"snooze_until": at}, who=who)
+    assert answer.status in {200, 422}, answer.body
+    assert (await shared.call("GET", "/v1/me/preferences", who=who)).status == 200
+    sent = await shared.call(
+        "POST", "/v1/pings", {"device_id": "p", "sent_at": at, "pings": [fix(NOON, 1, 1)]}, who=who
+    )
+    counted = await shared.call("PUT", "/v1/feeds/shop", {"as_of": at}, who=shared.ops)
+    stock = await shared.call("PUT", "/v1/stores/nowhere/stock", {"as_of": at, "items": []}, who=shared.ops)
+    for answer in (sent, counted, stock):
+        assert answer.status in {200, 202, 404, 422}, answer.body
+        shows_nothing(answer)
+
+
+@pytest.mark.parametrize("query", ["/v1/audit?actor=a%00", "/v1/products?after=%00", "/v1/stores/s/stock?after=a+%00"])
+async def test_no_question_holds_a_nul(shared, query):
+    """A NUL character in the query string is refused as in a body: no database could look for it."""
+    answer = await shared.call("GET", query, who=shared.ops)
+    refused(answer, 422)
+    assert answer.body["code"] == "nul_character"
 
 
 async def test_a_phone_of_somebody_else_stays_hers(shared):

@@ -137,6 +137,7 @@ FORGED = {
     "an unknown name": lambda: token(key_id="three"),
     "no end": lambda: token(exp=None),
     "the end of time": lambda: token(exp=float("inf")),
+    "a time beyond numbers": lambda: token(exp=10**400),
     "long over": lambda: token(exp=time.time() - 31),
     "not yet": lambda: token(nbf=time.time() + 600),
     "made tomorrow": lambda: token(iat=time.time() + 86_400),

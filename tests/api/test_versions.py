@@ -217,6 +217,16 @@ async def test_matchers_follow_every_kind_of_change(shared):
     await there(shared, "m2", radius_m=55)
 
 
+async def test_a_geofence_may_last_until_the_end_of_time(shared):
+    """The first and the last instant of the calendar bound a geofence as any other, and matchers go on."""
+    ends = {"valid_from": "0001-01-01T00:00:00Z", "valid_until": "9999-12-31T23:59:59.999999Z"}
+    await shared.set_clock(shared.now)
+    await upload(shared, circle("endless", **ends))
+    await there(shared, "endless", radius_m=150)
+    stored = await shared.ok("GET", "/v1/geofences/endless", who=shared.ops)
+    assert [stored["properties"][key][:4] for key in ends] == ["0001", "9999"]
+
+
 async def test_geofences_begin_and_end_by_the_clock(shared):
     """A geofence is matched from valid_from until valid_until, without anybody publishing anything."""
     await shared.set_clock(shared.now)

@@ -232,6 +232,7 @@ MANY = [[9.9975 + math.cos(n / 2000) / 1000, 53.55 + math.sin(n / 2000) / 1000] 
         ),
         (feature(valid_from="2026-11-27T00:00:00"), "valid_from_invalid", "properties.valid_from"),
         (feature(valid_until=20261127), "valid_until_invalid", "properties.valid_until"),
+        (feature(valid_until="9999-12-31T23:59:59-01:00"), "valid_until_invalid", "properties.valid_until"),
         (
             feature(valid_from="2026-11-28T00:00:00Z", valid_until="2026-11-27T00:00:00Z"),
             "valid_until_invalid",

@@ -19,6 +19,9 @@ from geoservice.geofencing.uploads.shapes import position_problem
 from geoservice.vocabulary import GeofenceKind
 
 MAX_RADIUS_M: Final = 40_000
+FIRST_INSTANT: Final = datetime(1, 1, 2, tzinfo=UTC)
+LAST_INSTANT: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The calendar's very ends are infinities to the database, and come back as times that compare with none."""
 MAX_VERTICES: Final = 10_000
 
 _KINDS: Final = {kind.value: kind for kind in GeofenceKind}
@@ -311,7 +314,9 @@ def _read_instant(value: object) -> datetime | None:
     """An RFC 3339 time in UTC, or None if it is none, or one without an offset."""
     try:
         instant = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return instant.astimezone(UTC) if instant is not None and instant.tzinfo is not None else None
+        if instant is None or instant.tzinfo is None:
+            return None
+        return min(max(instant.astimezone(UTC), FIRST_INSTANT), LAST_INSTANT)
     except (ValueError, OverflowError):
         return None
 
