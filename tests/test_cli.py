@@ -21,6 +21,28 @@ def test_a_command_is_found_by_its_first_word(kind):
         assert sorted(words_of(cli._parser(word))) == sorted(cli.KINDS[kind])
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "messages list --limit 0",
+        "messages list --limit 99999999999999999999",
+        "token --customer ada --ttl-s -5",
+        "keys create --role ops --name ",
+        "keys create --role ops --name a\nb",
+        f"keys create --role ops --name {'x' * 201}",
+        "customers erase ada --reason ",
+        "explain d1 --reason ",
+        "serve --processes many",
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(line, capsys):
+    """A number out of bounds, a name or a reason of nothing: the command line says what it takes, and ends with 2."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(line.split(" "))
+    assert ended.value.code == 2
+    assert "error: argument" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("first", [None, "--help", "nonsense"])
 def test_whoever_names_no_command_is_told_of_all(first):
     """Without a command, and with one that does not exist, all of them are known."""

@@ -17,6 +17,7 @@ from geoservice.vocabulary import CustomerId, Id
 
 FAILED: Final = 1
 USAGE: Final = 2
+LINE_MAX: Final = 200
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -49,12 +50,27 @@ def a_customer_id(text: str) -> str:
         raise argparse.ArgumentTypeError("customer ids have 1 to 128 characters from A-Za-z0-9._:-|@") from None
 
 
-def a_few(text: str) -> int:
-    """Read a small number."""
-    number = int(text)
-    if not 1 <= number <= 64:
-        raise argparse.ArgumentTypeError("a number from 1 to 64")
-    return number
+def a_number(low: int, high: int) -> Callable[[str], int]:
+    """Read a whole number from ``low`` to ``high``."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"a number from {low:,} to {high:,}")
+        return number
+
+    return read
+
+
+def a_line(text: str) -> str:
+    """Read what is put on record: a name, or a reason."""
+    line = text.strip()
+    if not line.isprintable() or not 1 <= len(line) <= LINE_MAX:
+        raise argparse.ArgumentTypeError(f"1 to {LINE_MAX} characters, on one line")
+    return line
 
 
 def settings_in_force() -> Settings:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from geoservice.clock import SystemClock
-from geoservice.commands.command_line import a_customer_id, command, err, group, out, settings_in_force
+from geoservice.commands.command_line import a_customer_id, a_line, command, err, group, out, settings_in_force
 from geoservice.commands.database import with_database
 from geoservice.storage.database import Database
 from geoservice.storage.journal import Journal
@@ -28,7 +30,7 @@ def add_to(commands: Any) -> None:
     erase = command(customers, "erase", _erase, "erase one customer, for good")
     for each in (take, erase):
         each.add_argument("customer", type=a_customer_id, metavar="ID", help="any of her ids")
-        each.add_argument("--reason", required=True, help="put on record as the reason")
+        each.add_argument("--reason", required=True, type=a_line, help="put on record as the reason")
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -43,12 +45,19 @@ def _export(arguments: argparse.Namespace) -> int:
         with ExitStack() as stack:
             sink = sys.stdout.buffer
             if arguments.output is not None:
-                arguments.output.touch(mode=0o600)
-                sink = stack.enter_context(arguments.output.open("wb"))
+                sink = stack.enter_context(_for_this_user_only(arguments.output))
             async for piece in export(database, settings, hers.customer_id, at):
                 sink.write(piece)
 
     return with_database(work)
+
+
+def _for_this_user_only(path: Path) -> BinaryIO:
+    """Open a file that nobody else may read, though one was there that others could."""
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        os.fchmod(opened, 0o600)
+    return os.fdopen(opened, "wb")
 
 
 def _erase(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from geoservice.clock import SystemClock
-from geoservice.commands.command_line import FAILED, an_id, command, err, group, out
+from geoservice.commands.command_line import FAILED, a_line, a_number, an_id, command, err, group, out
 from geoservice.commands.database import with_database
 from geoservice.storage.database import Database
 from geoservice.telemetry.explain import print_decision, print_message, print_messages
@@ -19,16 +19,22 @@ def add_to(commands: Any) -> None:
     """Add the commands of this file."""
     explain = command(commands, "explain", _explain, "print why a message was sent, or not")
     explain.add_argument("decision_id", metavar="DECISION_ID")
-    explain.add_argument("--reason", default="geoservice explain", help="put on record as the reason for looking")
+    explain.add_argument(
+        "--reason", type=a_line, default="geoservice explain", help="put on record as the reason for looking"
+    )
 
     outbox = group(commands, "messages", "look at messages, try one again")
     newest = command(outbox, "list", _list_messages, "list messages, newest first, of nobody by name")
     newest.add_argument("--state", choices=[state.value for state in MessageState], help="only those in this state")
     newest.add_argument("--campaign", type=an_id, metavar="ID", help="only those of this campaign")
-    newest.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    newest.add_argument(
+        "--limit", type=a_number(1, 10_000), default=50, metavar="N", help="at most so many (default 50)"
+    )
     show = command(outbox, "show", _show_message, "print a message's life, as one timeline")
     show.add_argument("message_id", metavar="MESSAGE_ID")
-    show.add_argument("--reason", default="geoservice messages show", help="put on record as the reason for looking")
+    show.add_argument(
+        "--reason", type=a_line, default="geoservice messages show", help="put on record as the reason for looking"
+    )
     again = command(outbox, "requeue", _requeue_message, "decide anew about a message that certainly did not go out")
     again.add_argument("message_id", metavar="MESSAGE_ID")
 

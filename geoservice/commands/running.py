@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvloop
 
 from geoservice import __version__
-from geoservice.commands.command_line import FAILED, a_few, command, out, settings_in_force
+from geoservice.commands.command_line import FAILED, a_number, command, out, settings_in_force
 from geoservice.config import Settings, load_settings
 from geoservice.telemetry.logs import configure_logs, log_lost_error, log_what_nobody_catches
 
@@ -28,7 +28,9 @@ def add_to(commands: Any) -> None:
     serve = command(commands, "serve", _serve, "run the service: API, ingest, timers and delivery in one process")
     serve.add_argument("--host", help="address to listen on (default: GEOSERVICE_HOST)")
     serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: GEOSERVICE_PORT)")
-    serve.add_argument("--processes", type=a_few, default=1, metavar="N", help="run N processes on the same port")
+    serve.add_argument(
+        "--processes", type=a_number(1, 64), default=1, metavar="N", help="run N processes on the same port"
+    )
     serve.add_argument("--share-port", action="store_true", help=argparse.SUPPRESS)
 
     demo = command(commands, "demo", _demo, "play the shoe story against a fresh service, then keep serving")

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from geoservice.clock import SystemClock
-from geoservice.commands.command_line import a_few, command, out, settings_in_force
+from geoservice.commands.command_line import a_number, command, out, settings_in_force
 from geoservice.commands.database import with_database
 from geoservice.decisions.campaigns import CampaignSpec
 from geoservice.errors import SettingsError
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
     """Add the commands of this file."""
     replay = command(commands, "simulate", _simulate, "replay a campaign over the last days; sends nothing")
     replay.add_argument("file", type=Path, metavar="FILE", help="the campaign as it would be put, in JSON")
-    replay.add_argument("--days", type=a_few, default=7, metavar="N", help="how many days back (default 7)")
+    replay.add_argument("--days", type=a_number(1, 90), default=7, metavar="N", help="how many days back (default 7)")
     replay.add_argument("--id", default="draft", metavar="ID", help="replay it in place of this campaign")
     replay.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -192,14 +193,39 @@ async def test_the_record_cannot_be_unsaid(service):
             await service.sql(statement)
 
 
-async def test_keys_are_on_record_without_themselves(service, tmp_path):
-    """Keys made and revoked on the command line are on record as its doing; no key and no hash is in it."""
+@pytest.fixture
+def run(service, tmp_path) -> Callable[..., str]:
+    """Run a command on the service's database; its output."""
     env = os.environ | environment(service.app.settings.database_url, None, tmp_path)
 
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "geoservice", *arguments]
         return subprocess.run(command, env=env, capture_output=True, check=True, text=True).stdout.strip()
 
+    return run
+
+
+async def test_a_key_may_be_called_anything(run):
+    """A name with brackets costs nobody the key, nor the list of keys."""
+    key = run("keys", "create", "--role", "support", "--name", "[/till] 7")
+    assert key.startswith("gsk_")
+    assert "[/till] 7" in run("keys", "list")
+    assert "[/till] 7" in run("keys", "revoke", key.removeprefix("gsk_").partition("_")[0])
+
+
+async def test_an_export_is_for_the_eyes_of_who_asked(service, run, tmp_path):
+    """The file of an export may be read by its user only, though one was there that others could read."""
+    await service.ok("GET", "/v1/me/consents", who=service.customer("ada"))
+    await service.opt_in("ada")
+    file = tmp_path / "ada.json"
+    file.touch(mode=0o666)
+    run("customers", "export", "ada", "--reason", "her letter", "--output", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "ada" in file.read_text()
+
+
+async def test_keys_are_on_record_without_themselves(service, run):
+    """Keys made and revoked on the command line are on record as its doing; no key and no hash is in it."""
     key = run("keys", "create", "--role", "server", "--name", "till")
     key_id = key.removeprefix("gsk_").partition("_")[0]
     run("keys", "revoke", key_id)
