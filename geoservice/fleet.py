@@ -2,7 +2,8 @@
 
 Every process is a whole service: order per device, caps, claims and timer slots are held by rows and locks, so nothing
 has to be agreed between them. The parent owns the embedded database, if there is one, starts again what ends, and
-passes SIGTERM on.
+passes SIGTERM on. Each process holds the other end of a pipe from its parent: when that closes, however the parent
+ended, it drains and ends, too, and leaves the port to whoever comes next.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from prometheus_client import multiprocess
 
 from geoservice.config import Settings
-from geoservice.errors import SettingsError
+from geoservice.errors import NotReady, SettingsError
 from geoservice.storage.embedded import EmbeddedPostgres
 from geoservice.storage.migrate import migrate
 
@@ -45,6 +46,8 @@ class Fleet:
         self._stack = AsyncExitStack()
         self._stopping = asyncio.Event()
         self.port = settings.port
+        self.failed = asyncio.Event()
+        """Set when processes are looked after no more: the fleet should stop and be started again."""
 
     @property
     def url(self) -> str:
@@ -75,10 +78,16 @@ class Fleet:
             environment["GEOSERVICE_DATABASE_URL"] = dsn
         metrics = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="geoservice-metrics-"))
         environment["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        ready = [asyncio.Event() for _ in range(self._count)]
-        keepers = [asyncio.create_task(self._keep(environment, Path(metrics), event)) for event in ready]
+        first: list[asyncio.Future[None]] = [asyncio.Future() for _ in range(self._count)]
+        keepers = [asyncio.create_task(self._keep(environment, Path(metrics), serves)) for serves in first]
         self._stack.push_async_callback(self._wait_for, keepers)
-        await asyncio.gather(*(event.wait() for event in ready))
+        all_serve: asyncio.Future[Any] = asyncio.ensure_future(asyncio.gather(*first))
+        await asyncio.wait((all_serve, *keepers), return_when=asyncio.FIRST_COMPLETED)
+        all_serve.cancel()
+        for keeper in keepers:
+            if keeper.done():
+                keeper.result()
+            keeper.add_done_callback(self._watch)
 
     def _reserve_port(self) -> int:
         """Hold the port for the fleet's life without listening: the processes share it, nobody else gets it."""
@@ -92,8 +101,11 @@ class Fleet:
         self.port = holder.getsockname()[1]
         return self.port
 
-    async def _keep(self, environment: Mapping[str, str], metrics: Path, ready: asyncio.Event) -> None:
-        """Run one process, and another one when it ends, until the fleet stops. ``ready``: the first one serves."""
+    async def _keep(self, environment: Mapping[str, str], metrics: Path, serves: asyncio.Future[None]) -> None:
+        """Run one process, and another one when it ends, until the fleet stops; ``serves``: the first one does.
+
+        Raises NotReady when the first one ends before it serves: what is wrong then will not mend itself.
+        """
         while not self._stopping.is_set():
             started = time.monotonic()
             process = await asyncio.create_subprocess_exec(
@@ -103,11 +115,12 @@ class Fleet:
                 "serve",
                 "--share-port",
                 env=environment,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
             assert process.stdout is not None  # noqa: S101 - it was asked for
-            await process.stdout.readline()  # it says so when it serves, or ends
-            ready.set()
+            if await process.stdout.readline() and not serves.done():  # it says so when it serves
+                serves.set_result(None)
             stopping = asyncio.create_task(self._stopping.wait())
             ended = asyncio.create_task(process.wait())
             await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -115,13 +128,20 @@ class Fleet:
             if not ended.done():
                 await _end(process, ended)
             multiprocess.mark_process_dead(process.pid, str(metrics))  # type: ignore[no-untyped-call]
+            if not (self._stopping.is_set() or serves.done()):
+                raise NotReady("A process ended before it served; it said why.")
             if not self._stopping.is_set():
                 _log.error("process_ended", pid=process.pid, code=process.returncode)
                 await asyncio.sleep(max(0.0, RESTART_AFTER_S - (time.monotonic() - started)))
 
+    def _watch(self, keeper: asyncio.Task[None]) -> None:
+        if not self._stopping.is_set():
+            _log.critical("processes_not_kept", exc_info=keeper.exception())
+            self.failed.set()
+
     async def _wait_for(self, keepers: list[asyncio.Task[None]]) -> None:
         self._stopping.set()
-        await asyncio.gather(*keepers)
+        await asyncio.gather(*keepers, return_exceptions=True)
 
 
 async def _end(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:

@@ -183,12 +183,13 @@ class Call:
 
     def query(self, kind: type[Body]) -> Body:
         """Check the query string against a type."""
-        if "\0" in self.request.query_string:
-            raise _no_nul()
         try:
-            return msgspec.convert(dict(self.request.query), kind, strict=False)
+            found = msgspec.convert(dict(self.request.query), kind, strict=False)
         except msgspec.ValidationError as error:
             raise refuse_invalid(error, kind) from None
+        if "\0" in self.request.query_string:
+            raise _no_nul()
+        return found
 
     def reason(self) -> str | None:
         """Tell why one customer's records are touched; raises Forbidden without a role for it, or without a reason."""

@@ -61,11 +61,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     return uvloop.run(run_until_told(settings, share_port=arguments.share_port))
 
 
-def _told() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    told = asyncio.Event()
+def _told(*, by_parent: bool = False) -> asyncio.Event:
+    """Set by SIGTERM and SIGINT; in a fleet, also when the parent is gone, of which the closed standard input tells."""
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def parent_gone() -> None:
+        loop.remove_reader(sys.stdin)
+        told.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, told.set)
+    if by_parent:
+        loop.add_reader(sys.stdin, parent_gone)
     return told
 
 
@@ -75,8 +82,7 @@ async def _run_fleet(settings: Settings, count: int) -> int:
     told = _told()
     async with Fleet(settings, count) as fleet:
         out.print(f"geoservice {__version__} serves {fleet.url} with {count} processes", soft_wrap=True)
-        await told.wait()
-    return 0
+        return await _until(told, fleet.failed)
 
 
 def spare_the_collector() -> None:
@@ -87,21 +93,29 @@ def spare_the_collector() -> None:
 
 
 async def run_until_told(settings: Settings, *, share_port: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend."""
+    """Serve until SIGTERM or SIGINT, or until something broke that a new start may mend.
+
+    ``share_port``: as one of a fleet.
+    """
     from geoservice.app import App  # noqa: PLC0415 - the other commands start three times as fast without it
 
-    told = _told()
+    told = _told(by_parent=share_port)
     asyncio.get_running_loop().set_exception_handler(log_lost_error)
     async with App(settings, share_port=share_port) as app:
         spare_the_collector()
         # A thread that indexes geofences lets the event loop in this often, not every 5 ms.
         sys.setswitchinterval(SWITCH_S)
         out.print(f"geoservice {__version__} serves {app.url}", soft_wrap=True)
-        waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(app.failed.wait())]
-        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in pending:
-            wait.cancel()
-        return FAILED if app.failed.is_set() else 0
+        return await _until(told, app.failed)
+
+
+async def _until(told: asyncio.Event, failed: asyncio.Event) -> int:
+    """Wait for either; returns the exit code."""
+    waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(failed.wait())]
+    _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in pending:
+        wait.cancel()
+    return FAILED if failed.is_set() else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -66,6 +66,30 @@ async def test_a_fleet_serves_on_one_port_and_replaces_what_dies(database_url, t
     assert not [pid for pid in last if Path(f"/proc/{pid}").exists()]
 
 
+async def test_a_fleet_whose_parent_is_killed_leaves_nobody_on_the_port(database_url, tmp_path):
+    """After a kill -9 of the parent its processes drain and end by themselves: the next version serves alone."""
+    async with fleet(database_url, tmp_path) as running:
+        orphans = children(running.process.pid)
+        running.process.kill()
+        async with asyncio.timeout(30):
+            while any(Path(f"/proc/{pid}").exists() for pid in orphans):
+                await asyncio.sleep(0.1)
+
+
+async def test_a_fleet_that_cannot_serve_says_so_and_ends(tmp_path):
+    """When its processes cannot start, a fleet does not claim to serve, and does not try for ever."""
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    command = [sys.executable, "-m", "geoservice", "serve", "--port", "0", "--processes", "2"]
+    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    environment = {**os.environ, "GEOSERVICE_DATABASE_URL": nowhere, "GEOSERVICE_DATA_DIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert b"The database cannot be reached" in err
+    assert b"ended before it served" in err
+
+
 async def test_a_fleet_counts_as_one_in_its_metrics(database_url, tmp_path):
     """Whichever process is scraped, /metrics adds up what all of them did."""
     async with fleet(database_url, tmp_path) as running:
