@@ -61,9 +61,15 @@ async def test_the_document_lists_every_route(shared):
     assert listed == {(route.method, route.path) for route in ROUTES}
 
 
-async def test_every_operation_is_described():
+@pytest.fixture(scope="module")
+def documented() -> dict[str, Any]:
+    """Give the operations of the document, by path and method."""
+    return document(ROUTES)["paths"]
+
+
+async def test_every_operation_is_described(documented):
     """Each operation has a name of its own, a sentence, and says what it answers."""
-    operations = [each for path in document(ROUTES)["paths"].values() for each in path.values()]
+    operations = [each for path in documented.values() for each in path.values()]
     assert len({each["operationId"] for each in operations}) == len(operations)
     for operation in operations:
         assert operation["summary"]
@@ -73,9 +79,9 @@ async def test_every_operation_is_described():
 
 
 @named(ROUTES)
-async def test_every_refusal_that_can_be_is_documented(route):
+async def test_every_refusal_that_can_be_is_documented(documented, route):
     """Who needs credentials reads of 401, who sends a body of 400, 408, 413, 415 and 422, and so on."""
-    operation = document(ROUTES)["paths"][route.path][route.method.lower()]
+    operation = documented[route.path][route.method.lower()]
     expected = set()
     if route.roles != frozenset():
         expected |= {"401", "503"}
@@ -95,9 +101,9 @@ async def test_every_refusal_that_can_be_is_documented(route):
 
 
 @named([route for route in ROUTES if route.path in {"/v1/transitions", "/v1/decisions", "/v1/decisions/{id}"}])
-async def test_the_reason_for_access_is_documented(route):
+async def test_the_reason_for_access_is_documented(documented, route):
     """Routes that can show one customer's records name the header that asks for the reason."""
-    parameters = document(ROUTES)["paths"][route.path][route.method.lower()]["parameters"]
+    parameters = documented[route.path][route.method.lower()]["parameters"]
     assert ("Access-Reason", "header") in {(each["name"], each["in"]) for each in parameters}
 
 
@@ -135,6 +141,15 @@ async def known(shared) -> dict[str, str]:
     }
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def schema(shared) -> Any:
+    """Give what schemathesis makes of the document."""
+    read = schemathesis.openapi.from_dict(await shared.ok("GET", "/openapi.json"))
+    read.config.update(base_url=shared.app.url)
+    read.config.generation.update(with_security_parameters=False)
+    return read
+
+
 def parameters_of(route: Route, known: dict[str, str]) -> dict[str, str] | None:
     if "{purpose}" in route.path:
         return {"purpose": "insights"}
@@ -169,12 +184,9 @@ def credentials(client: Client, route: Route) -> dict[str, str]:
 
 
 @named(EXERCISED)
-async def test_every_answer_is_as_documented(shared, known, route):
+async def test_every_answer_is_as_documented(shared, known, schema, route):
     """Whatever is sent, right or wrong, the answer has a documented status, type, headers and form, and is no 5xx."""
     await restore(shared)
-    schema = schemathesis.openapi.from_dict(await shared.ok("GET", "/openapi.json"))
-    schema.config.update(base_url=shared.app.url)
-    schema.config.generation.update(with_security_parameters=False)
     operation = schema[route.path][route.method]
     real = parameters_of(route, known)
     # Hypothesis tries words that it finds in the code, such as the ids of those whom other tests need.
