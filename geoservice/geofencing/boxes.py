@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import shapely
 
-from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes
+from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes, true_at
 
 _MIN_METRES_PER_DEGREE: Final = 110_574.0  # of latitude, at the equator, where it is shortest
 _LINES_AT_ONCE: Final = 5_000
@@ -31,7 +31,7 @@ def tree_entries(circle: Bools, lon: Floats, lat: Floats, radius_m: Floats, boun
     boxes, owner = split_at_180(boxes, np.arange(len(boxes)))
     # -180° and 180° are the same meridian: what touches one side is found from the other, too.
     west, east = boxes[:, 0] <= -180.0, boxes[:, 2] >= 180.0
-    at_east, at_west = np.flatnonzero(west & ~east), np.flatnonzero(east & ~west)
+    at_east, at_west = true_at(west & ~east), true_at(east & ~west)
     seam = np.concatenate((boxes[at_east], boxes[at_west]))
     seam[:, [0, 2]] = np.repeat((180.0, -180.0), (len(at_east), len(at_west)))[:, None]
     return np.concatenate((boxes, seam)), np.concatenate((owner, owner[at_east], owner[at_west]))
@@ -54,7 +54,7 @@ def circle_boxes(lon: Floats, lat: Floats, radius_m: Floats) -> Floats:
 def split_at_180(boxes: Floats, owner: Indexes) -> tuple[Floats, Indexes]:
     """Boxes within ±180°: those that pass it, or have west > east, become two."""
     west, east = boxes[:, 0], boxes[:, 2]
-    passing = np.flatnonzero((west < -180.0) | (east > 180.0) | (west > east))
+    passing = true_at((west < -180.0) | (east > 180.0) | (west > east))
     before, after = boxes[passing].copy(), boxes[passing].copy()
     before[:, 0], before[:, 2] = np.where(west[passing] < -180.0, west[passing] + 360.0, west[passing]), 180.0
     after[:, 0], after[:, 2] = -180.0, np.where(east[passing] > 180.0, east[passing] - 360.0, east[passing])

@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 import numpy as np
 import shapely
 
-from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes
+from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes, points, true_at
 from geoservice.geofencing.boxes import BoxIndex, circle_boxes, diagonals, split_at_180, tree_entries
 from geoservice.geofencing.frames import Frames
 from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
@@ -150,7 +150,7 @@ class Catalogue:
         columns["sensitive"][dropped] = False
         frames = self._frames.and_those(new._frames)  # noqa: SLF001 - one of its own kind
         where = columns["_circle"], frames, columns["effective_radius_m"]
-        later = self._indexed + np.flatnonzero(~columns["_gone"][self._indexed :])
+        later = self._indexed + true_at(~columns["_gone"][self._indexed :])
         if self.sensitive[dropped].any() or new.sensitive.any():
             columns["_sensitive_boxes"] = _index_of_sensitive(columns["sensitive"], *where)
         return replace(
@@ -164,6 +164,11 @@ class Catalogue:
             _edges=self._edges.copy(),
             **columns,
         )
+
+    @property
+    def has_sensitive(self) -> bool:
+        """Whether any geofence is a sensitive place."""
+        return len(self._sensitive_boxes.owner) > 0
 
     @property
     def worn(self) -> int:
@@ -199,7 +204,7 @@ class Catalogue:
 
         ``lon`` and ``lat`` are degrees, shape (n,). A geofence that is not named has p < 0.5.
         """
-        return self._touching(shapely.points(lon, lat))
+        return self._touching(points(lon, lat))
 
     def _touching(self, shapes: Geometries) -> tuple[Indexes, Indexes]:
         """Pairs (index of the shape, index of a geofence whose box touches the shape's), each once, by shape."""
@@ -225,11 +230,11 @@ class Catalogue:
         beyond_m = np.zeros(len(fix_index))
         sigma_m = accuracy_m[fix_index] / ACCURACY_PER_SIGMA
         is_circle = self._circle[fence_index]
-        at = np.flatnonzero(is_circle)
+        at = true_at(is_circle)
         if at.size:
             positions = earth_centred(lon, lat)
             p[at], beyond_m[at] = self._circles(positions[fix_index[at]], sigma_m[at], fence_index[at])
-        at = np.flatnonzero(~is_circle)
+        at = true_at(~is_circle)
         if at.size:
             fix = fix_index[at]
             p[at], beyond_m[at] = self._polygons(lon[fix], lat[fix], sigma_m[at], fence_index[at])
@@ -246,7 +251,7 @@ class Catalogue:
         """
         fences = max(len(self.fences), 1)
         turn = 360.0 * np.round((end_lon - start_lon) / 360.0)  # the short way round
-        beyond_180 = np.flatnonzero(turn)
+        beyond_180 = true_at(turn)
         line = np.concatenate((np.arange(len(turn)), beyond_180))  # a line across 180° is drawn on both sides
         shift = np.concatenate((np.zeros(len(turn)), turn[beyond_180]))
         ends = np.empty((len(line), 2, 2))
@@ -256,12 +261,12 @@ class Catalogue:
         which, fence = self._touching(drawn)
         share = np.zeros(len(fence))
         circle = self._circle[fence]
-        at = np.flatnonzero(circle & (which < len(turn)))
+        at = true_at(circle & (which < len(turn)))
         if at.size:
             starts, stops = earth_centred(start_lon, start_lat), earth_centred(end_lon, end_lat)
             centre, radius_m = self._centre[fence[at]], self.effective_radius_m[fence[at]]
             share[at] = share_in_spheres(starts, stops, which[at], centre, radius_m)
-        at = np.flatnonzero(~circle)
+        at = true_at(~circle)
         if at.size:
             inside = shapely.intersection(drawn[which[at]], self._geometry[fence[at]])
             share[at] = shapely.length(inside) / np.maximum(shapely.length(drawn[which[at]]), 1e-12)
@@ -285,8 +290,8 @@ class Catalogue:
         wide = reach_m > _WIDE_REACH_M
         boxes, fix = split_at_180(circle_boxes(lon, lat, reach_m), np.arange(len(lon)))
         discs = shapely.box(*boxes.T)
-        near[fix[self._touching_sensitive(discs, np.flatnonzero(wide[fix]))]] = True
-        narrow = np.flatnonzero(~wide[fix])
+        near[fix[self._touching_sensitive(discs, true_at(wide[fix]))]] = True
+        narrow = true_at(~wide[fix])
         for some in np.array_split(narrow, len(narrow) * len(self._sensitive_boxes.owner) // _PAIRS_AT_ONCE + 1):
             if some.size:
                 disc, fence = self._sensitive_boxes.query(discs[some])
@@ -306,14 +311,14 @@ class Catalogue:
         fix, fence = fix[few], fence[few]
         # Only the distance is asked; the mass of a disc of 1 m costs next to nothing.
         _, beyond_m = self.evidence(lon[fix], lat[fix], np.ones(len(fix)), np.arange(len(fix)), fence)
-        return np.concatenate((np.flatnonzero(crowded), fix[beyond_m <= accuracy_m[fix] + self.buffer_m[fence]]))
+        return np.concatenate((true_at(crowded), fix[beyond_m <= accuracy_m[fix] + self.buffer_m[fence]]))
 
     def _circles(self, position: Floats, sigma_m: Floats, fence: Indexes) -> tuple[Floats, Floats]:
         distance_m = arc_m(position, self._centre[fence])
         radius_m = self.effective_radius_m[fence]
         outside_m = distance_m - radius_m
         p = (outside_m <= 0).astype(np.float64)
-        near = np.flatnonzero(np.abs(outside_m) <= CLEAR_SIGMAS * sigma_m)
+        near = true_at(np.abs(outside_m) <= CLEAR_SIGMAS * sigma_m)
         if near.size:
             p[near] = mass_in_circle(distance_m[near] / sigma_m[near], radius_m[near] / sigma_m[near])
         return p, np.maximum(outside_m, 0.0)
@@ -322,12 +327,13 @@ class Catalogue:
         self._learn(fence)
         inside = shapely.intersects_xy(self._geometry[fence], lon, lat)
         x, y = self._frames.project(fence, lon, lat)
-        edge_m = shapely.distance(self._outline[fence], shapely.points(x, y))
+        edge_m = shapely.distance(self._outline[fence], points(x, y))
         p = inside.astype(np.float64)
-        near = np.flatnonzero(edge_m <= CLEAR_SIGMAS * sigma_m)
-        total = sum(len(self._edges_of(index)) for index in fence[near].tolist())
-        for some in np.array_split(near, total // _EDGES_AT_ONCE + 1):
-            if some.size:
+        near = true_at(edge_m <= CLEAR_SIGMAS * sigma_m)
+        if near.size:
+            total = sum(len(self._edges_of(index)) for index in fence[near].tolist())
+            pieces = total // _EDGES_AT_ONCE + 1
+            for some in np.array_split(near, pieces) if pieces > 1 else (near,):
                 p[some] = self._mass_in_polygons(x[some], y[some], sigma_m[some], fence[some].tolist())
         return p, np.where(inside, 0.0, edge_m)
 
@@ -343,8 +349,9 @@ class Catalogue:
 
     def _learn(self, fence: Indexes) -> None:
         """Bring the outlines of these polygons to metres, and prepare the intricate ones."""
-        new = np.unique(fence[~self._known[fence]])
-        if new.size:
+        known = self._known[fence]
+        if not known.all():
+            new = np.unique(fence[~known])
             many = shapely.get_num_coordinates(self._geometry[new]) > _WORTH_PREPARING
             shapely.prepare(self._geometry[new[many]])
             self._outline[new] = shapely.boundary(self._frames.in_metres(new, self._geometry[new]))
@@ -367,7 +374,7 @@ def _index(some: Indexes, circle: Bools, frames: Frames, radius_m: Floats) -> Bo
 
 
 def _index_of_sensitive(sensitive: Bools, circle: Bools, frames: Frames, radius_m: Floats) -> BoxIndex:
-    boxes, owner = _boxes_of(np.flatnonzero(sensitive), circle, frames, radius_m)
+    boxes, owner = _boxes_of(true_at(sensitive), circle, frames, radius_m)
     return BoxIndex(shapely.STRtree(shapely.box(*boxes.T)), owner)
 
 
@@ -381,7 +388,7 @@ def _boxes_of(some: Indexes, circle: Bools, frames: Frames, radius_m: Floats) ->
 def _buffers_m(fences: Sequence[Geofence], sensitive: Bools, otherwise: str | None) -> Floats:
     """The belts of the sensitive places; zero for all others."""
     buffers_m = np.zeros(len(fences))
-    for index in np.flatnonzero(sensitive).tolist():
+    for index in true_at(sensitive).tolist():
         buffers_m[index] = buffer_m(fences[index].jurisdiction, otherwise)
     return buffers_m
 

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geoservice.geofencing.arrays import Floats, Indexes
+from geoservice.geofencing.arrays import Floats, Indexes, among, true_at
 from geoservice.geofencing.catalogue import Catalogue
+from geoservice.geofencing.evidence import Matched
 from geoservice.geofencing.path import Path, Rows
 
 APART_S: Final = 120.0
@@ -29,19 +30,25 @@ class Crossings(NamedTuple):
     p: Floats
 
 
-def crossings(catalogue: Catalogue, rows: Rows, path: Path) -> Crossings:
-    """Find who passed through which geofences, sensitive ones left out."""
+def crossings(catalogue: Catalogue, rows: Rows, path: Path, matched: Matched) -> Crossings:
+    """Find who passed through which geofences, sensitive ones left out.
+
+    ``matched`` tells which fixes are inside of what already.
+    """
     larger_m = np.maximum(rows.accuracy_m, rows.accuracy_m[path.before])
     moved = path.counts & (path.silence_s <= APART_S) & (path.gap_m >= LEAST_ACCURACIES * larger_m)
-    ends = np.flatnonzero(moved)
+    ends = true_at(moved)
     starts = path.before[ends]
     line, fence, share = catalogue.chords(rows.lon[starts], rows.lat[starts], rows.lon[ends], rows.lat[ends])
     row = ends[line]
     long = (share * path.gap_m[row] >= larger_m[row]) & ~catalogue.sensitive[fence]
-    row, fence = row[long], fence[long]
+    inside = matched.p >= P_OUTSIDE
+    arrived = np.sort(matched.row[inside] * len(catalogue.fences) + matched.fence[inside])
+    some = true_at(long & ~among(row * len(catalogue.fences) + fence, arrived))
+    row, fence = row[some], fence[some]
     p = np.zeros(len(row))
     for end in (row, path.before[row]):
-        near = np.flatnonzero(p < P_OUTSIDE)
+        near = true_at(p < P_OUTSIDE)
         if near.size:
             p_end, _ = catalogue.evidence(rows.lon, rows.lat, rows.accuracy_m, end[near], fence[near])
             p[near] = np.maximum(p[near], p_end)

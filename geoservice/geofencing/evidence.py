@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from geoservice.geofencing.arrays import Bools, Floats, Indexes
+from geoservice.geofencing.arrays import Bools, Floats, Indexes, among, true_at
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.path import Path, Rows
 from geoservice.geofencing.statements import Evidence, FixTable, Statements, Stretch
@@ -46,10 +46,31 @@ POOR_LEAST_M: Final = 100.0
 POOR_MOST_M: Final = 1_000.0
 
 
+class Matched(NamedTuple):
+    """The pairs of a fix that counts and a fence in whose box it is, sensitive ones left out; by fix."""
+
+    row: Indexes
+    fence: Indexes
+    p: Floats
+    beyond_m: Floats
+
+
+def match(catalogue: Catalogue, rows: Rows, path: Path) -> Matched:
+    """Look where the fixes are: a fence that is not named has p < 0.5."""
+    counting = true_at(path.counts)
+    fix, fence = catalogue.match(rows.lon[counting], rows.lat[counting])
+    if catalogue.has_sensitive:
+        open_to_all = ~catalogue.sensitive[fence]
+        fix, fence = fix[open_to_all], fence[open_to_all]
+    row = counting[fix]
+    return Matched(row, fence, *_evidence(catalogue, rows, row, fence))
+
+
 def weigh(
     catalogue: Catalogue,
     rows: Rows,
     path: Path,
+    matched: Matched,
     tracks: Sequence[DeviceTrack],
     heard: Collection[tuple[int, int]] = (),
     ended: Collection[tuple[int, int]] = (),
@@ -60,33 +81,27 @@ def weigh(
     ``heard`` from other sources nothing is left out. Of those that another source has ``ended`` since the device's
     latest fix, it is known why the device is outside although that fix was not.
     """
-    counting = np.flatnonzero(path.counts)
-    fix, fence = catalogue.match(rows.lon[counting], rows.lat[counting])
-    open_to_all = ~catalogue.sensitive[fence]
-    fix, fence = fix[open_to_all], fence[open_to_all]
+    row, fence, p, _ = matched
     present = _present(catalogue, tracks, rows)
     nothing: Statements = {device: {} for device in present.lost}
-    if not fix.size and not present.key and not heard:
+    if not row.size and not present.key and not heard:
         return nothing
-    row = counting[fix]
-    p, beyond_m = _evidence(catalogue, rows, row, fence)
     key = rows.device[row] * len(catalogue.fences) + fence
     may_enter = (p >= P_INSIDE) & (rows.accuracy_m[row] <= poor_m(catalogue.effective_radius_m[fence]))
     spoken_of, parted = (
-        np.array([device * len(catalogue.fences) + which for device, which in pairs], dtype=np.intp)
+        np.sort(np.array([device * len(catalogue.fences) + which for device, which in pairs], dtype=np.intp))
         for pairs in (heard, ended)
     )
     wanted = np.unique(np.concatenate((key[may_enter], np.array(present.key, dtype=np.intp), spoken_of)))
     if not wanted.size:
         return nothing
-    matched = _Matched(key, fix, p, beyond_m)
     return _complete(
         catalogue,
         rows,
         path,
-        counting=counting,
         wanted=wanted,
         matched=matched,
+        matched_key=key,
         present=present,
         spoken_of=spoken_of,
         parted=parted,
@@ -111,7 +126,7 @@ class _Present(NamedTuple):
 def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack], rows: Rows) -> _Present:
     present = _Present([], [], [])
     index_of, fences = catalogue.index_of, len(catalogue.fences)
-    sensitive = set(np.flatnonzero(catalogue.sensitive).tolist())  # a look into the array is ten times slower
+    sensitive = set(true_at(catalogue.sensitive).tolist())  # a look into the array is ten times slower
     for device, track in enumerate(tracks):
         newest_at = rows.known[rows.end[device] - 1][0] if track.presences else 0.0
         for presence in track.presences:
@@ -125,29 +140,21 @@ def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack], rows: Rows) ->
     return present
 
 
-class _Matched(NamedTuple):
-    """What is known already: pairs by device and fence, and the fix's place among the rows that count."""
-
-    key: Indexes
-    counted: Indexes
-    p: Floats
-    beyond_m: Floats
-
-
 def _complete(
     catalogue: Catalogue,
     rows: Rows,
     path: Path,
     *,
-    counting: Indexes,
     wanted: Indexes,
-    matched: _Matched,
+    matched: Matched,
+    matched_key: Indexes,
     present: _Present,
     spoken_of: Indexes,
     parted: Indexes,
 ) -> Statements:
     """Every fix of a device against each wanted fence: leaving shows in fixes that do not match."""
-    device, fence = wanted // len(catalogue.fences), wanted % len(catalogue.fences)
+    device, fence = np.divmod(wanted, len(catalogue.fences))
+    counting = true_at(path.counts)
     per_device = np.bincount(rows.device[counting], minlength=len(rows.start))
     begins = np.cumsum(per_device) - per_device
     size = per_device[device]
@@ -155,19 +162,19 @@ def _complete(
     counted = np.arange(size.sum()) + np.repeat(begins[device] - offset, size)
     row, fence_of = counting[counted], np.repeat(fence, size)
 
-    group = np.minimum(np.searchsorted(wanted, matched.key), len(wanted) - 1)
-    useful = np.flatnonzero(wanted[group] == matched.key)
+    group = np.minimum(wanted.searchsorted(matched_key), len(wanted) - 1)
+    useful = true_at(wanted[group] == matched_key)
     group = group[useful]
-    at = offset[group] + matched.counted[useful] - begins[device[group]]
+    at = offset[group] + counting.searchsorted(matched.row[useful]) - begins[device[group]]
     p, beyond_m = np.full(len(row), np.nan), np.zeros(len(row))
     p[at], beyond_m[at] = matched.p[useful], matched.beyond_m[useful]
-    rest = np.flatnonzero(np.isnan(p))
+    rest = true_at(np.isnan(p))
     if rest.size:
         p[rest], beyond_m[rest] = _evidence(catalogue, rows, row[rest], fence_of[rest])
         # Without a match it is below 0.5; rounding must not make that depend on who else is in the batch.
         p[rest] = np.minimum(p[rest], np.nextafter(P_INSIDE, 0))
-    there = np.searchsorted(wanted, np.array(present.key, dtype=np.intp))
-    arriving = (size > 0) & ~np.isin(wanted, parted)
+    there = wanted.searchsorted(np.array(present.key, dtype=np.intp))
+    arriving = (size > 0) & ~among(wanted, parted)
     arriving[there] = False
     new_here = np.zeros(len(row), dtype=np.bool_)
     new_here[offset[arriving]] = True
@@ -176,10 +183,10 @@ def _complete(
     said = _say(rows, row, p=p, beyond_m=beyond_m, effective_radius_m=radius_m, first=first)
     inside = there[np.array(present.inside, dtype=np.bool_)]
     begin = _first_that_matters(path, row, offset=offset, size=size, said=said, settled=inside, arriving=arriving)
-    begin = np.where(np.isin(wanted, spoken_of), offset, begin)
+    begin = np.where(among(wanted, spoken_of), offset, begin)
     left = offset + size - begin
-    pairs = np.flatnonzero(np.arange(len(row)) >= np.repeat(begin, size))
-    told = np.flatnonzero(left > 0)
+    pairs = true_at(np.arange(len(row)) >= np.repeat(begin, size))
+    told = true_at(left > 0)
     ends = np.cumsum(left[told])
     starts = ends - left[told]
     shifts = begins[device[told]] + begin[told] - offset[told] - starts
@@ -242,7 +249,7 @@ def _first_that_matters(
     stays = (said >= Evidence.PERHAPS) & (path.silence_s[row] < LONG_S)
     idle = np.where(np.repeat(is_settled, size), stays, np.repeat(arriving, size) & (said < Evidence.INSIDE))
     begin = offset + size
-    some = np.flatnonzero(size)
+    some = true_at(size)
     if some.size:
         places = np.where(idle, len(row), np.arange(len(row)))
         begin[some] = np.minimum(np.minimum.reduceat(places, offset[some]), begin[some])
@@ -276,9 +283,11 @@ def _first(
     gave_evidence[rows.last] = True
     first = (before < 0) | ~gave_evidence[before]
     limit_m = poor_m(catalogue.effective_radius_m[fence])
+    enters = (p >= P_FIRST) & (rows.accuracy_m[row] <= limit_m) & ~first
+    if not enters.any():
+        return first
     unseen = _finest_before_m(rows, path)[row] > limit_m
-    enters = (p >= P_FIRST) & (rows.accuracy_m[row] <= limit_m)
-    asked = np.flatnonzero(enters & (new_here | unseen) & ~first)
+    asked = true_at(enters & (new_here | unseen))
     if asked.size:
         earlier, pairs = before[asked], np.arange(asked.size)
         accuracy_m = rows.accuracy_m[earlier]
@@ -312,5 +321,7 @@ def _say(rows: Rows, row: Indexes, *, p: Floats, beyond_m: Floats, effective_rad
         (beyond_m > clear_m + FAR_M, Evidence.OUTSIDE),
         (beyond_m > clear_m, Evidence.BEYOND),
     )
-    conditions, kinds = zip(*rules, strict=True)
-    return np.asarray(np.select(conditions, kinds, default=Evidence.NOT_INSIDE), dtype=np.intp)
+    said = np.full(len(row), Evidence.NOT_INSIDE, dtype=np.intp)
+    for holds, evidence in reversed(rules):
+        said[holds] = evidence
+    return said

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes
+from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes, true_at
 from geoservice.geofencing.ground import metres_per_degree, wrapped
 
 POLAR_LATITUDE: Final = 85.0
@@ -38,7 +38,7 @@ class Frames:
         many = shapely.get_num_geometries(geometry) > 1
         # Split at 180°, a fence has parts that touch both sides; one that holds a pole is a single part.
         crossing = many & ~circle & (bounds[:, 2] - bounds[:, 0] > 180.0)
-        for index in np.flatnonzero(crossing):
+        for index in true_at(crossing):
             bounds[index, [0, 2]] = _west_and_east(geometry[index])
         middle = (bounds[:, 0] + bounds[:, 2]) / 2
         lat = (bounds[:, 1] + bounds[:, 3]) / 2
@@ -64,7 +64,7 @@ class Frames:
         """Metres east and north, each point in the frame of its fence; all of shape (k,)."""
         x = wrapped(lon - self.lon[fence]) * self.per_lon[fence]
         y = (lat - self.lat[fence]) * self.per_lat[fence]
-        polar = np.flatnonzero(self.pole[fence])
+        polar = true_at(self.pole[fence])
         if polar.size:
             sign = self.pole[fence[polar]]
             from_pole_m = (90.0 - sign * lat[polar]) * _POLE_METRES_PER_DEGREE
@@ -74,14 +74,14 @@ class Frames:
 
     def in_metres(self, fence: Indexes, geometry: Geometries) -> Geometries:
         """These polygons in their frames, counter-clockwise, without seams."""
-        around_pole = np.flatnonzero(self.pole[fence])
+        around_pole = true_at(self.pole[fence])
         source = geometry.copy()
         # What is straight in degrees is bent around the pole: short pieces keep it within a decimetre.
         source[around_pole] = shapely.segmentize(source[around_pole], 0.05)
         degrees, owner = shapely.get_coordinates(source, return_index=True)
         x, y = self.project(fence[owner], degrees[:, 0], degrees[:, 1])
         projected = shapely.set_coordinates(source, np.column_stack((x, y)))
-        for index in np.flatnonzero(self.crossing[fence] | (self.pole[fence] != 0)):
+        for index in true_at(self.crossing[fence] | (self.pole[fence] != 0)):
             # The seam at 180°, and the spike that it leaves at the pole, are no edges.
             whole = shapely.make_valid(projected[index], method="structure", keep_collapsed=False)
             projected[index] = shapely.union_all(shapely.get_parts(whole))
@@ -90,7 +90,7 @@ class Frames:
     def area_m2(self, geometry: Geometries) -> Floats:
         """The areas of polygons; 0 for circles."""
         area = shapely.area(geometry) * self.per_lon * self.per_lat
-        polar = np.flatnonzero(self.pole)
+        polar = true_at(self.pole)
         if polar.size:
             area[polar] = shapely.area(self.in_metres(polar, geometry[polar]))
         return np.asarray(area, dtype=np.float64)

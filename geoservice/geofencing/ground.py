@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from geoservice.geofencing.arrays import Floats, Indexes
+from geoservice.geofencing.arrays import Floats, Indexes, true_at
 
 # WGS 84: equatorial radius, flattening, eccentricity squared; and the mean radius (IUGG) for chords and arcs.
 _EQUATOR_M: Final = 6_378_137.0
@@ -37,7 +37,7 @@ def arc_m(a: Floats, b: Floats) -> Floats:
 def share_in_spheres(start: Floats, end: Floats, line: Indexes, centre: Floats, radius_m: Floats) -> Floats:
     """Which share of each pair's line, start to end, lies within the radius of its centre; 0 if either end does."""
     share = np.zeros(len(line))
-    outside = np.flatnonzero(
+    outside = true_at(
         (_distance_squared(start[line], centre) > radius_m**2) & (_distance_squared(end[line], centre) > radius_m**2)
     )
     if outside.size:

@@ -22,7 +22,7 @@ import msgspec
 
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.crossing import Crossings, crossings
-from geoservice.geofencing.evidence import P_FIRST, weigh
+from geoservice.geofencing.evidence import P_FIRST, match, weigh
 from geoservice.geofencing.path import Path, Rows, follow, gather
 from geoservice.geofencing.presence import PRESENCE, Verdict, become, certainty, judge
 from geoservice.geofencing.statements import Evidence, Said, Statement, Statements, Stretch
@@ -147,8 +147,9 @@ def _move(catalogue: Catalogue, news: Sequence[News], places: Sequence[int], res
     path = follow(rows)
     heard = _pairs(catalogue, [[geofence_id for geofence_id, _ in news[place].heard] for place in places])
     ended = _pairs(catalogue, [news[place].ended for place in places])
-    statements = weigh(catalogue, rows, path, [track for track, _ in work], heard, ended)
-    _add_crossings(crossings(catalogue, rows, path), rows, path, statements)
+    matched = match(catalogue, rows, path)
+    statements = weigh(catalogue, rows, path, matched, [track for track, _ in work], heard, ended)
+    _add_crossings(crossings(catalogue, rows, path, matched), rows, path, statements)
     last_rows, fast_at, finest_m = path.last_row.tolist(), path.fast_at.tolist(), path.finest_m.tolist()
     for device, (place, (track, _)) in enumerate(zip(places, work, strict=True)):
         last, held = last_rows[device], path.held.get(device)

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from geoservice.geofencing.arrays import Floats
+from geoservice.geofencing.arrays import Floats, true_at
 
 _EDGE_NODES, _EDGE_WEIGHTS = np.polynomial.legendre.leggauss(16)
 _CIRCLE_NODES, _CIRCLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
@@ -37,7 +37,7 @@ def mass_towards_edges(edges: Floats) -> Floats:
     swept = last - first
     # Where the edge is far, all of the mass in its direction lies before it.
     nearest = np.hypot(away, np.maximum(np.maximum(start, -end), 0.0))
-    near = np.flatnonzero(nearest < _NEGLIGIBLE_SIGMAS)
+    near = true_at(nearest < _NEGLIGIBLE_SIGMAS)
     half, middle = swept[near, None] / 2, (first[near, None] + last[near, None]) / 2
     cosine = np.cos(middle + half * _EDGE_NODES)
     reached = -np.expm1(-((away[near, None] / cosine) ** 2) / 2)

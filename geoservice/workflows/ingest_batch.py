@@ -168,7 +168,7 @@ def _in_sensitive_places(
 ) -> dict[Submission, set[int]]:
     """Name the observations, by index, that may come from a sensitive place."""
     catalogue = snapshot.catalogue
-    if not catalogue.sensitive.any():
+    if not catalogue.has_sensitive:
         return {}
     allowed = [s for s in batch if s.key in devices and devices[s.key].allowed]
     items = [(submission, index) for submission in allowed for index, _ in submission.observations]
@@ -250,7 +250,7 @@ def _step(snapshot: Snapshot, devices: dict[DeviceKey, _Device], at: datetime) -
     steps = advance(snapshot.catalogue, news, (at - FRESH_FOR).timestamp())
     transitions: list[tuple[DeviceKey, Transition]] = []
     for (key, device), other, (track, moved) in zip(moving, heard, steps, strict=True):
-        if snapshot.catalogue.sensitive.any():
+        if snapshot.catalogue.has_sensitive:
             told = {transition.geofence_id for transition in moved}
             device.left_silently = not device.track.entered <= track.entered | told
         device.track = msgspec.structs.replace(track, signals=other.signals)
