@@ -53,7 +53,12 @@ class _Device:
     recent_keys: bytes
     track: DeviceTrack
     clock: PhoneClock
-    screened: list[tuple[Submission, Screened]] = field(default_factory=list)
+    trace: str | None = None
+    """Of its latest request."""
+    kept: list[Screened] = field(default_factory=list)
+    """Its requests that bring anything new."""
+    observed: list[Observation] = field(default_factory=list)
+    """What is new, in the order in which it came."""
     cuts: list[float] = field(default_factory=list)
     """When (epoch seconds) it was in a sensitive place: presence ends there without a word."""
     left_silently: bool = False
@@ -63,20 +68,6 @@ class _Device:
     def changed(self) -> bool:
         """Whether there is anything new to store."""
         return bool(self.kept or self.cuts)
-
-    @property
-    def trace(self) -> str | None:
-        """Of its latest request."""
-        return self.screened[-1][0].trace if self.screened else None
-
-    @property
-    def kept(self) -> list[Screened]:
-        return [screened for _, screened in self.screened if screened.kept]
-
-    @property
-    def observed(self) -> list[Observation]:
-        """What is new, in the order in which it came."""
-        return [each for screened in self.kept for each in screened.kept]
 
 
 async def store(connection: Connection, snapshot: Snapshot, batch: Sequence[Submission], at: datetime) -> Stored:
@@ -213,7 +204,10 @@ def _screen(
         # The next request of this device in the same batch sees what this one did.
         known_keys.update(screened.keys)
         device.newest, device.recent_keys = screened.newest, screened.recent_keys
-        device.screened.append((submission, screened))
+        device.trace = submission.trace
+        if screened.kept:
+            device.kept.append(screened)
+            device.observed += screened.kept
         screened.ignored += [(index, Ignored.SENSITIVE_PLACE) for index in dropped]
         receipts[submission] = IngestReceipt(
             len(screened.kept), screened.duplicates, screened.ignored, screened.rejected
