@@ -118,7 +118,7 @@ def configure_logs(fmt: Literal["console", "json"], stream: TextIO | None = None
 
 def log_what_nobody_catches() -> None:
     """Log what Python would print by itself with the words of the error, of the process, its threads, its clean-ups."""
-    sys.excepthook = lambda kind, error, trace: _log.critical("ended_by_an_error", exc_info=(kind, error, trace))
+    sys.excepthook = lambda _kind, error, _trace: _log.critical("ended_by_an_error", exc_info=error)
     sys.unraisablehook = lambda lost: _log.error("error_in_cleanup", exc_info=lost.exc_value)
     threading.excepthook = lambda lost: _log.error("thread_ended", exc_info=lost.exc_value)
 

@@ -326,13 +326,14 @@ thread.join()
 
 
 def test_a_process_that_dies_says_nothing_of_anybody():
-    """An error that nobody caught, in the process, a thread, a task or a clean-up, is told without values."""
+    """An error that nobody caught, in the process, a thread, a task or a clean-up, is told by kind, without values."""
     command = [sys.executable, "-c", CRASH, f"{WHO}-1"]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 1
     events = ("ended_by_an_error", "thread_ended", "error_in_cleanup", "error_that_nobody_waited_for")
     assert all(event in done.stderr for event in events), done.stderr
     assert done.stderr.count("error_that_nobody_waited_for") == 2
+    assert "KeyError" in done.stderr.partition("ended_by_an_error")[2]
     assert MARK not in done.stdout + done.stderr, done.stderr
 
 
