@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from geoservice.api.browsers import ALL_ANSWERS
 from geoservice.api.problems import internal_error, problem
+from geoservice.errors import SettingsError
 
 _log = structlog.get_logger(__name__)
 
@@ -164,17 +165,25 @@ class Site(web.BaseSite):
         return f"http://{self._host}:{self._port}"
 
     async def start(self) -> None:
-        """Listen; every connection is a :class:`Connection`."""
+        """Listen; every connection is a :class:`Connection`. Raises SettingsError where the port cannot be had."""
         await super().start()
         loop = asyncio.get_running_loop()
         server = self._runner.server
         assert server is not None  # noqa: S101 - a site cannot be made of a runner that was not set up
-        self._server = await loop.create_server(
-            lambda: Connection(
-                server, loop=loop, access_log_class=_NoAccessLog, keepalive_timeout=self._idle_s, auto_decompress=False
-            ),
-            self._host,
-            self._port,
-            backlog=self._backlog,
-            reuse_port=self._share_port or None,
-        )
+        try:
+            self._server = await loop.create_server(
+                lambda: Connection(
+                    server,
+                    loop=loop,
+                    access_log_class=_NoAccessLog,
+                    keepalive_timeout=self._idle_s,
+                    auto_decompress=False,
+                ),
+                self._host,
+                self._port,
+                backlog=self._backlog,
+                reuse_port=self._share_port or None,
+            )
+        except OSError as error:
+            reason = (error.strerror or "").rpartition(": ")[2].capitalize()  # what stands before it names the address
+            raise SettingsError([f"Port {self._port} cannot be used: {reason}."]) from error

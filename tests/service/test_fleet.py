@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +13,14 @@ from types import SimpleNamespace
 
 import aiohttp
 import orjson
-from conftest import JWT_SECRET, OPS_KEY
+import pytest
+from conftest import JWT_SECRET, OPS_KEY, environment
 
 
 @asynccontextmanager
 async def fleet(database_url, tmp_path, processes=2):
     """Run ``geoservice serve --processes``, as an operator would."""
-    environment = {
+    settings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GEOSERVICE_")},
         "GEOSERVICE_DATABASE_URL": database_url,
         "GEOSERVICE_DATA_DIR": str(tmp_path),
@@ -25,7 +28,7 @@ async def fleet(database_url, tmp_path, processes=2):
         "GEOSERVICE_OPS_KEY": OPS_KEY,
     }
     command = [sys.executable, "-m", "geoservice", "serve", "--port", "0", "--processes", str(processes)]
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, env=settings, stdout=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(60):
             line = (await process.stdout.readline()).decode()
@@ -81,13 +84,25 @@ async def test_a_fleet_that_cannot_serve_says_so_and_ends(tmp_path):
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     command = [sys.executable, "-m", "geoservice", "serve", "--port", "0", "--processes", "2"]
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-    environment = {**os.environ, "GEOSERVICE_DATABASE_URL": nowhere, "GEOSERVICE_DATA_DIR": str(tmp_path)}
-    process = await asyncio.create_subprocess_exec(*command, env=environment, **pipes)
+    settings = {**os.environ, "GEOSERVICE_DATABASE_URL": nowhere, "GEOSERVICE_DATA_DIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(*command, env=settings, **pipes)
     async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"")
     assert b"The database cannot be reached" in err
     assert b"ended before it served" in err
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_a_port_that_is_taken_is_named(database_url, tmp_path, processes):
+    """Whoever starts the service on a port that somebody else has is told so in a sentence, alone and as a fleet."""
+    settings = environment(database_url, None, tmp_path, GEOSERVICE_CLOCK="system")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "geoservice", "serve", "--port", str(port), "--processes", processes]
+        done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == f"✗ Port {port} cannot be used: Address already in use."
 
 
 async def test_a_fleet_counts_as_one_in_its_metrics(database_url, tmp_path):
