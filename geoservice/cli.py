@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(FAILED)
     except GeoserviceError as error:
         err.print(f"[red]✗[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(FAILED)
+    except BrokenPipeError:  # whoever read has gone; by now all is stopped
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -57,11 +57,7 @@ def run_demo(*, once: bool, as_json: bool) -> int:
             stream.reconfigure(errors="replace")  # terminals without Unicode
     # Mode 0700. Fresh each time, so that the story is the same each time.
     with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
-        try:
-            return uvloop.run(_Demo(Path(folder), once=once, as_json=as_json).run())
-        except BrokenPipeError:  # whoever read has gone; by now all is stopped
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _FAILED
+        return uvloop.run(_Demo(Path(folder), once=once, as_json=as_json).run())
 
 
 class _Demo:

@@ -96,6 +96,18 @@ async def test_it_takes_an_officer_and_a_reason(service, method, path):
     assert (await service.call(method, f"/v1/customers/nobody{path}", who=officer | LETTER)).status == 404
 
 
+async def test_an_export_that_nobody_reads_ends_quietly(service, tmp_path):
+    """A pipe that is closed before the export is all read ends it, without a traceback."""
+    await have_ada(service)
+    env = os.environ | environment(service.app.settings.database_url, None, tmp_path)
+    command = [sys.executable, "-m", "geoservice", "customers", "export", "ada", "--reason", "her letter"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, env=env, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 async def test_the_officer_can_do_it_without_http(service, tmp_path):
     """The command line exports and erases one customer, too, with a reason that is put on record."""
     await have_ada(service)
