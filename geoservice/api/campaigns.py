@@ -9,7 +9,7 @@ from aiohttp import web
 
 from geoservice.api import schemas
 from geoservice.api.answers import campaigns as answers
-from geoservice.api.routing import Call, Route, answer
+from geoservice.api.routing import Call, Route, answer, tag
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState
 from geoservice.vocabulary import Role
 from geoservice.workflows import publishing
@@ -21,8 +21,10 @@ _campaign_body = msgspec.json.Decoder(CampaignSpec)
 
 async def put_campaign(call: Call) -> web.Response:
     """Create a campaign or its next version; all that is wrong with it is said at once."""
-    spec = await call.body(_campaign_body)
-    return answer(await publishing.save_campaign(call.services.database, call.id(), spec, call.services.clock.now()))
+    spec, services = await call.body(_campaign_body), call.services
+    return _write(
+        await publishing.save_campaign(services.database, call.id(), spec, services.clock.now(), call.expected())
+    )
 
 
 async def get_campaigns(call: Call) -> web.Response:
@@ -32,7 +34,11 @@ async def get_campaigns(call: Call) -> web.Response:
 
 async def get_campaign(call: Call) -> web.Response:
     """Give one campaign in its newest version."""
-    return answer(await publishing.campaign(call.services.database, call.id()))
+    return _write(await publishing.campaign(call.services.database, call.id()))
+
+
+def _write(campaign: dict[str, Any]) -> web.Response:
+    return answer(campaign, headers=tag(campaign["version"]))
 
 
 async def get_campaign_versions(call: Call) -> web.Response:
@@ -57,7 +63,7 @@ async def resume_campaign(call: Call) -> web.Response:
 
 async def _set_state(call: Call, state: CampaignState) -> web.Response:
     services = call.services
-    return answer(await publishing.set_campaign_state(services.database, call.id(), state, services.clock.now()))
+    return _write(await publishing.set_campaign_state(services.database, call.id(), state, services.clock.now()))
 
 
 async def mute_store(call: Call) -> web.Response:
@@ -74,9 +80,19 @@ async def unmute_store(call: Call) -> web.Response:
 
 
 ROUTES: Final = (
-    Route("PUT", "/v1/campaigns/{id}", put_campaign, OPS, body=CampaignSpec, answer=answers.CampaignAnswer),
+    Route(
+        "PUT",
+        "/v1/campaigns/{id}",
+        put_campaign,
+        OPS,
+        body=CampaignSpec,
+        answer=answers.CampaignAnswer,
+        headers=("ETag",),
+        takes=("If-Match", "If-None-Match"),
+        refuses=(412,),
+    ),
     Route("GET", "/v1/campaigns", get_campaigns, OPS, answer=answers.CampaignsAnswer),
-    Route("GET", "/v1/campaigns/{id}", get_campaign, OPS, answer=answers.CampaignAnswer),
+    Route("GET", "/v1/campaigns/{id}", get_campaign, OPS, answer=answers.CampaignAnswer, headers=("ETag",)),
     Route(
         "GET",
         "/v1/campaigns/{id}/versions",
@@ -85,8 +101,8 @@ ROUTES: Final = (
         query=schemas.VersionsQuery,
         answer=answers.CampaignVersionsAnswer,
     ),
-    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS, answer=answers.PausedAnswer),
-    Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS, answer=answers.CampaignAnswer),
+    Route("POST", "/v1/campaigns/{id}/pause", pause_campaign, OPS, answer=answers.PausedAnswer, headers=("ETag",)),
+    Route("POST", "/v1/campaigns/{id}/resume", resume_campaign, OPS, answer=answers.CampaignAnswer, headers=("ETag",)),
     Route("POST", "/v1/stores/{id}/mute", mute_store, OPS, answer=answers.MuteAnswer),
     Route("POST", "/v1/stores/{id}/unmute", unmute_store, OPS, answer=answers.MuteAnswer),
 )

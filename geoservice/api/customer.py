@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +10,7 @@ from aiohttp import web
 from geoservice.api import schemas
 from geoservice.api.answers import settings as answers
 from geoservice.api.mobile import refuse_unknown_zone
-from geoservice.api.routing import Call, Route, answer
+from geoservice.api.routing import Call, Route, answer, tag
 from geoservice.decisions.facts import Preferences
 from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.vocabulary import Purpose, to_jsonable
@@ -59,7 +58,7 @@ async def put_consent(call: Call) -> web.Response:
 async def get_preferences(call: Call) -> web.Response:
     """Give the settings in force."""
     preferences, version = await load_preferences(call.services.database, call.customer_id)
-    return answer(write_preferences(preferences), headers={"ETag": f'"{version}"'})
+    return answer(write_preferences(preferences), headers=tag(version))
 
 
 async def patch_preferences(call: Call) -> web.Response:
@@ -80,19 +79,12 @@ async def patch_preferences(call: Call) -> web.Response:
         call.customer_id,
         patch,
         call.services.clock.now(),
-        expected=_expected(call.request.headers.get("If-Match")),
+        expected=call.expected(),
     )
     return answer(
         write_preferences(preferences) | {"cancelled": withdrawn.cancelled, "in_flight": withdrawn.in_flight},
-        headers={"ETag": f'"{version}"'},
+        headers=tag(version),
     )
-
-
-def _expected(if_match: str | None) -> frozenset[int] | None:
-    """Read If-Match (RFC 9110 section 13.1.1): the versions that may be there; None for any, as without the header."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    return frozenset(int(tag) for tag in re.findall(r'(?<![^\s,])"(\d{1,18})"(?![^\s,])', if_match))
 
 
 def write_preferences(preferences: Preferences) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from aiohttp import web
 from geoservice.api import schemas
 from geoservice.api.answers import geofences as answers
 from geoservice.api.problems import refuse_malformed
-from geoservice.api.routing import Call, Route, answer
+from geoservice.api.routing import Call, Route, answer, tag
 from geoservice.errors import NotFound
 from geoservice.geofencing.geofence import to_feature
 from geoservice.geofencing.uploads.csv_files import read_csv
@@ -79,17 +79,18 @@ async def get_geofences(call: Call) -> web.Response:
     """Give all geofences as one FeatureCollection."""
     async with call.services.database.connection() as connection:
         fences = await load_geofences(connection)
-    features = await asyncio.to_thread(list, map(to_feature, fences))
-    return answer({"type": "FeatureCollection", "features": features})
+    body = await asyncio.to_thread(geofences.write_collection, fences)
+    return web.Response(body=body, content_type="application/json")
 
 
 async def get_geofence(call: Call) -> web.Response:
     """Give one geofence as a Feature."""
     async with call.services.database.connection() as connection:
-        fence = await load_geofence(connection, call.id())
-    if fence is None:
+        found = await load_geofence(connection, call.id())
+    if found is None:
         raise NotFound("There is no such geofence.")
-    return answer(to_feature(fence))
+    fence, version = found
+    return answer(to_feature(fence), headers=tag(version))
 
 
 async def put_geofence(call: Call) -> web.Response:
@@ -103,15 +104,16 @@ async def put_geofence(call: Call) -> web.Response:
         }
     services = call.services
     document = read_geojson({"type": "FeatureCollection", "features": [feature]})
-    upload = geofences.Upload(document, jurisdiction=services.settings.sensitive_jurisdiction)
+    upload = geofences.Upload(document, jurisdiction=services.settings.sensitive_jurisdiction, expected=call.expected())
     report = await geofences.publish(services.database, upload, call.actor.name, services.clock.now())
-    return answer(report.jsonable())
+    return answer(report.jsonable(), headers=tag(report.version_of_one))
 
 
 async def delete_geofence(call: Call) -> web.Response:
     """Remove one geofence."""
     services = call.services
-    await geofences.delete_geofence(services.database, call.id(), call.actor.name, services.clock.now())
+    at, expected = services.clock.now(), call.expected()
+    await geofences.delete_geofence(services.database, call.id(), call.actor.name, at, expected)
     return web.Response(status=204)
 
 
@@ -186,7 +188,7 @@ ROUTES: Final = (
         answer=answers.ImportAnswer,
         refuses=(409,),
     ),
-    Route("GET", "/v1/geofences/{id}", get_geofence, OPS, answer=answers.Feature),
+    Route("GET", "/v1/geofences/{id}", get_geofence, OPS, answer=answers.Feature, headers=("ETag",)),
     Route(
         "PUT",
         "/v1/geofences/{id}",
@@ -195,6 +197,9 @@ ROUTES: Final = (
         body=schemas.FeatureBody,
         body_types=schemas.GEOJSON,
         answer=answers.ImportAnswer,
+        headers=("ETag",),
+        takes=("If-Match", "If-None-Match"),
+        refuses=(412,),
     ),
-    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS, status=204),
+    Route("DELETE", "/v1/geofences/{id}", delete_geofence, OPS, status=204, takes=("If-Match",), refuses=(412,)),
 )

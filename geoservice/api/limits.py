@@ -9,8 +9,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from geoservice.api.routing import Call, Route, answer
+from geoservice.api.routing import Call, Route, answer, tag
 from geoservice.decisions.attention import Level
+from geoservice.decisions.facts import RetailerDefaults
 from geoservice.decisions.policy import CapRule
 from geoservice.vocabulary import Role
 from geoservice.workflows import attention, policy
@@ -76,16 +77,18 @@ class AttentionAnswer(Struct):
 async def get_policy(call: Call) -> web.Response:
     """Give the policy in force."""
     services = call.services
-    return answer(policy.write_policy(await policy.policy_now(services.database, services.directory.defaults)))
+    return _write(await policy.policy_now(services.database, services.directory.defaults))
+
+
+def _write(in_force: RetailerDefaults) -> web.Response:
+    return answer(policy.write_policy(in_force), headers=tag(in_force.version))
 
 
 async def put_policy(call: Call) -> web.Response:
     """Publish the next version of the policy; it holds at once."""
     body, services = await call.body(_policy_body), call.services
     defaults, at = services.directory.defaults, services.clock.now()
-    return answer(
-        policy.write_policy(await policy.publish_policy(services.database, body, defaults, call.actor.name, at))
-    )
+    return _write(await policy.publish_policy(services.database, body, defaults, call.actor.name, at, call.expected()))
 
 
 async def get_policy_versions(call: Call) -> web.Response:
@@ -108,7 +111,17 @@ async def get_attention(call: Call) -> web.Response:
 
 ROUTES: Final = (
     Route("GET", "/v1/me/attention", get_attention, answer=AttentionAnswer),
-    Route("GET", "/v1/policy", get_policy, OPS, answer=PolicyAnswer),
-    Route("PUT", "/v1/policy", put_policy, OPS, body=policy.PolicyBody, answer=PolicyAnswer),
+    Route("GET", "/v1/policy", get_policy, OPS, answer=PolicyAnswer, headers=("ETag",)),
+    Route(
+        "PUT",
+        "/v1/policy",
+        put_policy,
+        OPS,
+        body=policy.PolicyBody,
+        answer=PolicyAnswer,
+        headers=("ETag",),
+        takes=("If-Match",),
+        refuses=(412,),
+    ),
     Route("GET", "/v1/policy/versions", get_policy_versions, OPS, answer=PolicyVersions),
 )

@@ -41,6 +41,7 @@ _NOT_ALL_YET: Final = {202: "Begun; it goes on after this answer.", 503: "Not ev
 _PROBLEM_HEADERS: Final = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 _TAKEN: Final[dict[str, dict[str, str]]] = {
     "If-Match": {"description": "The ETag that was read; 412 when it was changed since."},
+    "If-None-Match": {"description": "`*` creates only; 412 when it is there already."},
     "Last-Event-ID": {"description": "The id of the last event that came; it goes on after that one."},
 }
 _ACCESS_REASON: Final = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from geoservice.workflows.directory import Directory
 from geoservice.workflows.ingest import Ingest
 from geoservice.workflows.live import Viewers
 from geoservice.workflows.operating import Actor, audit
+from geoservice.workflows.preconditions import ANYTHING, Expected
 from geoservice.workflows.preferences import heed_privacy_signal
 
 SMALL_BODY: Final = 256 * 1024
@@ -40,6 +42,8 @@ _EITHER_HEADER: Final = zlib.MAX_WBITS + 32
 _JSON_TYPES: Final = ("application/json", "application/geo+json", "application/octet-stream")
 """The last is what a body without a type is taken for."""
 _ENCODINGS: Final = frozenset({"identity", "gzip", "deflate"})
+_TAG: Final = re.compile(r'(?<![^\s,])"(\d{1,18})"(?![^\s,])')
+"""A strong tag, as ours are; every other matches nothing."""
 
 Body = TypeVar("Body")
 
@@ -191,6 +195,16 @@ class Call:
             raise _no_nul()
         return found
 
+    def expected(self) -> Expected:
+        """Read If-Match and If-None-Match (RFC 9110, 13.1): what the caller takes for the present state."""
+        if_match = self.request.headers.get("If-Match")
+        if if_match is not None and if_match.strip() != "*":
+            return Expected(frozenset(map(int, _TAG.findall(if_match))))
+        if if_match is not None:
+            return Expected(exists=True)
+        none = self.request.headers.get("If-None-Match", "").strip() == "*"
+        return Expected(exists=False) if none else ANYTHING
+
     def reason(self) -> str | None:
         """Tell why one customer's records are touched; raises Forbidden without a role for it, or without a reason."""
         reason = _header_text(self.request.headers.get("Access-Reason", "")).strip() or None
@@ -245,6 +259,11 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
         content_type="application/json",
         headers=headers,
     )
+
+
+def tag(version: int) -> dict[str, str]:
+    """Give a version as the header that If-Match is compared with."""
+    return {"ETag": f'"{version}"'}
 
 
 def guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import orjson
 import uvloop
 
 from geoservice.clock import SystemClock
@@ -15,7 +14,6 @@ from geoservice.commands.command_line import an_id, command, group, out, print_w
 from geoservice.commands.database import dsn_in_force, with_database
 from geoservice.errors import NotReady
 from geoservice.geofence_files import read_files, read_folder
-from geoservice.geofencing.geofence import to_feature
 from geoservice.geofencing.uploads.documents import Document
 from geoservice.storage.database import Database, open_pool
 from geoservice.workflows import geofences
@@ -116,9 +114,7 @@ def _export_geofences(arguments: argparse.Namespace) -> int:
     async def work(database: Database) -> None:
         async with database.connection() as connection:
             fences = await load_geofences(connection)
-        # A line each, in the order of their ids, so that a history of the file shows what changed.
-        lines = b",\n".join(orjson.dumps(to_feature(fence)) for fence in fences)
-        document = b'{"type": "FeatureCollection", "features": [\n' + lines + b"\n]}\n"
+        document = geofences.write_collection(fences)
         if arguments.output is None:
             sys.stdout.write(document.decode())
         else:

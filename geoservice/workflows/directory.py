@@ -248,10 +248,10 @@ async def load_geofences(connection: Connection) -> list[Geofence]:
     return await asyncio.to_thread(to_geofences, await _catalogue.geofences.fetch(connection))
 
 
-async def load_geofence(connection: Connection, geofence_id: str) -> Geofence | None:
-    """Read one geofence."""
+async def load_geofence(connection: Connection, geofence_id: str) -> tuple[Geofence, int] | None:
+    """Read one geofence, and the version that changed it last."""
     rows = await _catalogue.geofences_named.fetch(connection, geofence_ids=[geofence_id], managed_by=None)
-    return next(iter(to_geofences(rows)), None)
+    return (to_geofences(rows)[0], rows[0]["version"]) if rows else None
 
 
 def to_geofences(rows: Sequence[Any]) -> list[Geofence]:

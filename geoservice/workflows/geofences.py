@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import asyncpg
 import msgspec
+import orjson
 import shapely
 
 from geoservice.errors import Conflict, ErrorDetail, Invalid, NotFound
@@ -26,6 +27,7 @@ from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import GeofenceKind, to_jsonable
 from geoservice.workflows.directory import Store, load_geofences, load_stores, to_geofences
+from geoservice.workflows.preconditions import ANYTHING, Expected
 
 LISTED_IDS: Final = 1_000
 """So many ids a kind of change are named in a report; the counts are always complete."""
@@ -44,7 +46,7 @@ class Upload:
 
     ``replace`` removes what the document does not name: of all geofences, or of those that ``managed_by`` manages.
     ``confirm_removed`` is the number of removals that the caller has seen and means. ``jurisdiction`` is that of
-    sensitive places that name none.
+    sensitive places that name none. ``expected`` is what the caller takes for the only geofence of a document of one.
     """
 
     document: Document
@@ -54,6 +56,7 @@ class Upload:
     confirm_removed: int | None = None
     managed_by: str | None = None
     jurisdiction: str | None = None
+    expected: Expected = ANYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ class ImportReport:
     version: int
     changes: Changes
     warnings: list[ErrorDetail]
+    version_before: int | None = None
+    """Of the only geofence of a document of one, if it was there."""
+
+    @property
+    def version_of_one(self) -> int:
+        """The version that changed the only geofence of a document of one last."""
+        unchanged = self.version_before if self.changes.unchanged else None
+        return self.version if unchanged is None else unchanged
 
     def jsonable(self) -> dict[str, Any]:
         """Counts, the first ids of each kind, warnings."""
@@ -95,10 +106,12 @@ async def publish(database: Database, upload: Upload, actor: str, at: datetime) 
 
     async def work(connection: Connection) -> ImportReport:
         version = await _directory.publish.value(connection, room="geofences")
+        one = await _sql.geofence_version.value(connection, geofence_id=named[0]) if len(named) == 1 else None
+        upload.expected.check(one)
         before = await _before(connection, upload, named)
         changes = await asyncio.to_thread(diff, before, parsed.fences, replace=upload.mode == "replace")
         dark = await _dark_stores(connection, stores, parsed.fences, changes, upload.jurisdiction)
-        report = ImportReport(version, changes, [*parsed.warnings, *dark])
+        report = ImportReport(version, changes, [*parsed.warnings, *dark], one)
         if not upload.dry_run:
             await _refuse_sweeping(connection, upload, len(changes.removed))
         managed_by = dict.fromkeys(named, upload.managed_by)
@@ -218,17 +231,33 @@ async def _save_some(
     )
 
 
-async def delete_geofence(database: Database, geofence_id: str, actor: str, at: datetime) -> None:
-    """Remove one geofence; raises NotFound."""
+async def delete_geofence(
+    database: Database, geofence_id: str, actor: str, at: datetime, expected: Expected = ANYTHING
+) -> None:
+    """Remove one geofence; raises NotFound, and PreconditionFailed when it is not what is ``expected``."""
 
     async def work(connection: Connection) -> ImportReport:
         version = await _directory.publish.value(connection, room="geofences")
-        if not await _sql.geofences_named.fetch(connection, geofence_ids=[geofence_id], managed_by=None):
+        before = await _sql.geofence_version.value(connection, geofence_id=geofence_id)
+        if before is None:
             raise NotFound("There is no such geofence.")
+        expected.check(before)
         report = ImportReport(version, Changes([], [], [], [geofence_id]), [])
         return await _publish(connection, [], report, actor, at, {}, dry_run=False)
 
     await _run(database, work)
+
+
+# Giving back ------------------------------------------------------------------------------------------------
+
+
+def write_collection(fences: Iterable[Geofence]) -> bytes:
+    """Write a FeatureCollection, a line each in the order of their ids, so that a file's history shows what changed.
+
+    Feature by feature: nobody else is served while one piece is written, in whatever thread.
+    """
+    lines = b",\n".join(orjson.dumps(to_feature(fence)) for fence in fences)
+    return b'{"type": "FeatureCollection", "features": [\n' + lines + b"\n]}\n"
 
 
 # Checking ---------------------------------------------------------------------------------------------------

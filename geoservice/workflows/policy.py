@@ -16,6 +16,7 @@ from geoservice.errors import ErrorDetail, Invalid
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import to_jsonable
+from geoservice.workflows.preconditions import ANYTHING, Expected
 
 _sql = Queries("policy")
 _directory = Queries("directory")
@@ -85,17 +86,24 @@ async def load_policy(connection: Connection, defaults: RetailerDefaults) -> Ret
 
 
 async def publish_policy(
-    database: Database, body: PolicyBody, defaults: RetailerDefaults, actor: str, at: datetime
+    database: Database,
+    body: PolicyBody,
+    defaults: RetailerDefaults,
+    actor: str,
+    at: datetime,
+    expected: Expected = ANYTHING,
 ) -> RetailerDefaults:
     """Publish the next version; it holds for every decision that begins after this answers.
 
-    What still waits was decided under the one before: when the new one is tighter, it is not sent.
+    What still waits was decided under the one before: when the new one is tighter, it is not sent. Raises
+    PreconditionFailed when the one before is not the ``expected`` one; that of the settings is version 0.
     """
     check_policy(body)
 
     async def work(connection: Connection) -> RetailerDefaults:
         await _directory.publish.value(connection, room="policy")
         before = await load_policy(connection, defaults)
+        expected.check(before.version)
         stored = to_jsonable(body)
         version = await _sql.add.value(connection, body=stored, actor=actor, at=at)
         after = in_force(msgspec.convert(stored, dict[str, Any]), version, defaults)

@@ -6,19 +6,19 @@ answer, so that a database restored from a backup does not bring back what she w
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from geoservice.decisions.facts import Preferences
-from geoservice.errors import Invalid, PreconditionFailed
+from geoservice.errors import Invalid
 from geoservice.storage.database import Database
 from geoservice.storage.journal import Journal, PreferencesChanged
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Channel, to_jsonable
 from geoservice.workflows.customers import Withdrawn, cancel_messages, lock_customer, run_locked
+from geoservice.workflows.preconditions import ANYTHING, Expected
 from geoservice.workflows.standing import welcome
 
 TOPICS_MAX: Final = 200
@@ -53,11 +53,11 @@ async def change_preferences(
     patch: dict[str, Any],
     at: datetime,
     *,
-    expected: Collection[int] | None = None,
+    expected: Expected = ANYTHING,
 ) -> tuple[Preferences, int, Withdrawn]:
     """Merge a checked patch (RFC 7396) into her settings; messages that they no longer want are cancelled.
 
-    Raises PreconditionFailed when their version is not among the ``expected`` ones: somebody else was faster.
+    Raises PreconditionFailed when they are not what is ``expected``: somebody else was faster.
     """
 
     async def work(connection: Connection) -> tuple[Preferences, int, Withdrawn]:
@@ -83,13 +83,12 @@ async def merge_preferences(
     patch: dict[str, Any],
     at: datetime,
     *,
-    expected: Collection[int] | None = None,
+    expected: Expected = ANYTHING,
 ) -> tuple[Preferences, int, Withdrawn]:
     """Merge a patch in a transaction that holds her lock; :func:`write_down` comes after it."""
     row = await _sql.preferences.row(connection, customer_id=customer_id)
     before, known = _decode_preferences(row)
-    if expected is not None and known not in expected:
-        raise PreconditionFailed("The settings were changed since they were read; read them again.")
+    expected.check(known)
     after = msgspec.convert(merge_patch(to_jsonable(before), _dated(patch, before, at)), Preferences)
     if len(after.topics) > TOPICS_MAX:
         raise Invalid(f"At most {TOPICS_MAX} topics.", code="too_many_topics")

@@ -20,6 +20,7 @@ from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Latitude, Longitude, to_jsonable
 from geoservice.workflows.directory import Store, load_stores
+from geoservice.workflows.preconditions import ANYTHING, Expected
 
 LISTED_IDS: Final = 1_000
 """So many ids a kind of change are named in a report; the counts are always complete."""
@@ -116,12 +117,16 @@ async def unmute_store(database: Database, store_id: str) -> None:
 # Campaigns --------------------------------------------------------------------------------------------------
 
 
-async def save_campaign(database: Database, campaign_id: str, spec: CampaignSpec, at: datetime) -> dict[str, Any]:
-    """Create a campaign, or its next version; raises Invalid with every problem that it has."""
+async def save_campaign(
+    database: Database, campaign_id: str, spec: CampaignSpec, at: datetime, expected: Expected = ANYTHING
+) -> dict[str, Any]:
+    """Create a campaign, or its next version; raises Invalid with every problem that it has, PreconditionFailed."""
     compile_campaign(campaign_id, 1, spec)
 
     async def work(connection: Connection) -> asyncpg.Record | None:
         await _sql.publish.value(connection, room="campaigns")
+        before = await _sql.campaign.row(connection, campaign_id=campaign_id)
+        expected.check(None if before is None else before["version"])
         row = await _sql.save_campaign.row(
             connection, campaign_id=campaign_id, state=spec.state.value, body=to_jsonable(spec), at=at
         )

@@ -6,9 +6,13 @@ from geofences order by geofence_id;
 -- name: geofences_named
 -- Those that an upload names, and those that the same folder manages.
 select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, jurisdiction, valid_from,
-       valid_until, metadata
+       valid_until, metadata, version
 from geofences where geofence_id = any(:geofence_ids::text[]) or managed_by = :managed_by::text
 order by geofence_id;
+
+-- name: geofence_version
+-- The publication that changed it last.
+select version from geofences where geofence_id = :geofence_id;
 
 -- name: sensitive
 select geofence_id, store_id, name, kind, geometry, radius_m, tags, dwell_s, floor, beacons, jurisdiction, valid_from,
