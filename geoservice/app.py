@@ -37,6 +37,7 @@ from geoservice.api import (
 from geoservice.api.auth import ApiKeys, CustomerTokens, jwt_secret
 from geoservice.api.jwks import PublishedKeys
 from geoservice.api.rates import RateLimit
+from geoservice.api.readiness import Readiness
 from geoservice.api.routing import Limits, Route, Services, expected, guarded
 from geoservice.api.schemas import UPLOAD_BODY
 from geoservice.api.server import Requests, Site
@@ -178,6 +179,8 @@ class App:
         timers.start()
         self._stack.push_async_callback(timers.stop)
 
+        tokens = self._choose_tokens()
+        pushes_leave = settings.fcm_credentials_path is not None
         services = Services(
             settings=settings,
             database=database,
@@ -186,8 +189,9 @@ class App:
             ingest=ingest,
             deliver=deliver,
             clock=self.clock,
-            tokens=self._choose_tokens(),
+            tokens=tokens,
             keys=ApiKeys(database, self.clock, settings.ops_key),
+            readiness=Readiness(database, directory, deliver, tokens, pushes_leave=pushes_leave),
             limits=Limits(
                 customers=RateLimit(settings.rate_limit_customer_per_s),
                 devices=RateLimit(settings.rate_limit_device_per_s),

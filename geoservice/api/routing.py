@@ -17,6 +17,7 @@ from aiohttp import HttpVersion11, web
 from geoservice.api.auth import ApiKeys, CustomerTokens
 from geoservice.api.problems import refuse_invalid, refuse_malformed
 from geoservice.api.rates import RateLimit
+from geoservice.api.readiness import Readiness
 from geoservice.clock import Clock
 from geoservice.config import Settings
 from geoservice.errors import Forbidden, Invalid, MalformedBody, NotFound, TooLarge, Unauthenticated, UnsupportedMedia
@@ -70,6 +71,7 @@ class Services:
     clock: Clock
     tokens: CustomerTokens
     keys: ApiKeys
+    readiness: Readiness
     limits: Limits
     viewers: Viewers
     routes: tuple[Route, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 import orjson
 from aiohttp import web
@@ -15,12 +14,9 @@ from geoservice.api.answers import service as answers
 from geoservice.api.openapi import document
 from geoservice.api.routing import Call, Route, answer
 from geoservice.clock import SteerableClock
-from geoservice.errors import NotFound, Unavailable
-from geoservice.storage.database import UNREACHABLE
-from geoservice.storage.migrate import is_migrated
+from geoservice.errors import NotFound
 from geoservice.telemetry.metrics import CATALOGUE, exposition
 from geoservice.vocabulary import Instant, Role, in_utc
-from geoservice.workflows import stopping
 
 PUBLIC: Final[frozenset[Role]] = frozenset()
 
@@ -45,33 +41,8 @@ async def get_health(_call: Call) -> web.Response:
 
 async def get_ready(call: Call) -> web.Response:
     """Say whether requests can be served, and if not, what is missing; warn of what keeps messages from going out."""
-    checks = {"database": False, "migrations": False, "catalogue": call.services.directory.loaded}
-    warnings = call.services.deliver.problems()
-    if call.services.settings.fcm_credentials_path is None:
-        warnings.append("push: no credentials are configured, so no phone rings.")
-    try:
-        async with call.services.database.connection() as connection:
-            checks["database"] = True
-            checks["migrations"] = await is_migrated(connection)
-        if checks["migrations"]:
-            stops = await stopping.stops(call.services.database)
-            warnings += [f"Sending is stopped since {row['at']:%Y-%m-%d %H:%M} UTC: {row['scope']}." for row in stops]
-    except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
-        pass
-    if not call.services.tokens.ready:
-        checks["keys"] = False
-    ready = all(checks.values())
-    missing = [_MISSING[name] for name, good in checks.items() if not good]
-    body = {"ready": ready, "checks": checks, "missing": missing, "warnings": warnings}
-    return answer(body, status=200 if ready else 503)
-
-
-_MISSING: Final = {
-    "database": "The database does not answer.",
-    "migrations": "The database lacks this version's tables: run `geoservice migrate`.",
-    "keys": "The identity provider's keys could not be fetched: no customer's token can be checked.",
-    "catalogue": "Stores, geofences and campaigns are not loaded yet.",
-}
+    found = await call.services.readiness.look()
+    return answer(found, status=200 if found["ready"] else 503)
 
 
 async def get_metrics(call: Call) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -56,8 +57,14 @@ async def is_migrated(connection: asyncpg.Connection) -> bool:
     """Whether the database has the schema of this version, or of a newer one that still serves it."""
     revision = await current_revision(connection)
     # Migrations are forward-only and safe under a running older version, so an unknown revision is a newer one.
-    known = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
-    return revision is not None and (revision == known[0] or revision not in known)
+    newest, *older = _revisions()
+    return revision is not None and (revision == newest or revision not in older)
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Name the revisions of this version, newest first; read once, since every file of a migration is run for it."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 async def migrate(dsn: str, revision: str = "head") -> None:
