@@ -297,3 +297,11 @@ DELIVERABLE: Final = frozenset({MessageState.PENDING, MessageState.CLAIMED, Mess
 def to_jsonable(value: object) -> object:
     """Turn structs, enums and datetimes into what JSON has; the one way facts become records."""
     return msgspec.to_builtins(value, enc_hook=str)
+
+
+def to_json(value: object) -> str:
+    """Write the same as text, in one step."""
+    return _JSON.encode(value).decode()
+
+
+_JSON: Final = msgspec.json.Encoder(enc_hook=str)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -69,6 +70,7 @@ class Attention(Struct, frozen=True):
         return self.level == self.ladder[0]
 
 
+@lru_cache(maxsize=64)
 def ladder(daily_cap: int) -> tuple[Level, ...]:
     """Every level from the cap down to the floor; with a cap of 0 there is only silence."""
     if daily_cap == 0:

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from geoservice.decisions.conditions import Circumstance, Condition, Interest, Visits
 from geoservice.decisions.schedule import AskAgain, Schedule, Send
+from geoservice.decisions.taxonomy import Sensitivity
 from geoservice.decisions.templates import Template
 from geoservice.vocabulary import Channel, CustomerId, GeofenceKind, Id, Instant, Transition, TransitionKind
 
@@ -217,6 +218,8 @@ class Campaign(Struct, frozen=True, gc=False):
     condition: Condition
     interests: tuple[Interest, ...]
     circumstances: tuple[Circumstance, ...]
+    delicate: Mapping[str, Sensitivity]
+    """The categories of its interests that would tell of health, faith, debt ..., with what they would tell."""
     texts: Texts
     other_texts: Mapping[str, Texts]
     """By language tag in lower case."""
@@ -235,17 +238,17 @@ class Campaign(Struct, frozen=True, gc=False):
 
     def listens_to(self, transition: Transition, geofence: GeofenceFacts) -> bool:
         """Whether this transition starts the campaign."""
-        return _TRANSITION[self.spec.trigger.on] is transition.kind and self.listens_at(geofence)
+        return _TRANSITION[self.pace.on] is transition.kind and self.listens_at(geofence)
 
     def listens_at(self, geofence: GeofenceFacts) -> bool:
         """Whether anything that happens here can start the campaign. Sensitive places start none."""
         trigger = self.spec.trigger
         return (
-            geofence.kind is not GeofenceKind.SENSITIVE
+            (not trigger.geofence_ids or geofence.geofence_id in trigger.geofence_ids)
             and (trigger.geofence_kind is None or trigger.geofence_kind is geofence.kind)
-            and (not trigger.geofence_ids or geofence.geofence_id in trigger.geofence_ids)
             and (not trigger.store_ids or geofence.store_id in trigger.store_ids)
             and (not trigger.tags or not set(trigger.tags).isdisjoint(geofence.tags))
+            and geofence.kind is not GeofenceKind.SENSITIVE
         )
 
     def texts_for(self, locale: str | None) -> Texts:

@@ -19,7 +19,10 @@ def is_switched_on(facts: Facts, channel: Channel) -> bool:
 
 def channel_of(facts: Facts, channels: Sequence[Channel]) -> Channel:
     """The channel of a message; when she allows none, the first, whose refusals then tell why."""
-    return next((channel for channel in channels if _reaches(facts, channel)), channels[0])
+    for channel in channels:
+        if _reaches(facts, channel):
+            return channel
+    return channels[0]
 
 
 def _reaches(facts: Facts, channel: Channel) -> bool:

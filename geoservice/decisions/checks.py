@@ -30,6 +30,21 @@ def check(gate: Gate, refusals: list[Reason], facts: dict[str, Any]) -> Check:
     return Check(gate, False, refusals[0], facts)
 
 
+class Block(Struct, frozen=True, gc=False):
+    """Checks that follow each other, and the first refusal among them."""
+
+    checks: tuple[Check, ...]
+    refused: Reason | None
+
+
+def block(*checks: Check) -> Block:
+    """These checks, in their order."""
+    for each in checks:
+        if each.reason is not None:
+            return Block(checks, each.reason)
+    return Block(checks, None)
+
+
 def also(before: Check, refusals: list[Reason], facts: dict[str, Any]) -> Check:
     """The same gate's result once more was looked at: what it refused before comes first."""
     earlier = [] if before.reason is None else [before.reason, *map(Reason, before.facts.get("also", []))]

@@ -39,7 +39,7 @@ from geoservice.decisions.conditions import (
     parse_condition,
     positive_interests,
 )
-from geoservice.decisions.delicate import sensitive_in
+from geoservice.decisions.delicate import sensitive_in, sensitivity
 from geoservice.decisions.links import MAX_URL, is_deep_link, is_image_url
 from geoservice.decisions.schedule import Send
 from geoservice.decisions.templates import Template, compile_template
@@ -102,6 +102,7 @@ def compile_campaign(
         manner=Manner(audience, pace, spec.limits),
         condition=condition,
         interests=tuple(interests(condition)),
+        delicate={each.category: kind for each in interests(condition) if (kind := sensitivity(each.category))},
         circumstances=tuple(circumstances(condition)),
         texts=_texts(spec.content, templates, None),
         other_texts={tag.lower(): _texts(spec.content, templates, tag) for tag in spec.content.languages},

@@ -48,15 +48,15 @@ def consent_check(facts: Facts, uses: frozenset[Use], channel: Channel, at: date
     used: dict[str, Any] = {}
     for purpose in needed_purposes(uses, channel):
         consent = facts.consents.get(purpose)
-        used[purpose.value] = _consent_record(consent)
+        used[purpose] = _consent_record(consent)
         if consent is None or not consent.granted:
             refusals.append(_MISSING[purpose])
-        if purpose is Purpose.PERSONALISATION and facts.preferences.privacy_signal:
+        if facts.preferences.privacy_signal and purpose is Purpose.PERSONALISATION:
             refusals.append(Reason.PRIVACY_SIGNAL)
         if purpose is Purpose.LOCATION and facts.customer.os_permission is OsPermission.DENIED:
             refusals.append(Reason.OS_LOCATION_DENIED)
     used["privacy_signal"] = facts.preferences.privacy_signal
-    used["os_permission"] = facts.customer.os_permission.value
+    used["os_permission"] = facts.customer.os_permission
     used["birth_year"] = facts.customer.birth_year or "not on record"
     if _maybe_under_age(facts, at):
         refusals.append(Reason.AGE_UNDER_16)
@@ -79,7 +79,7 @@ def preferences_check(facts: Facts, topic: str, uses: frozenset[Use], channel: C
     """Check 2: topic and channel on, an address, no snooze, and a comfort level that allows these uses."""
     preferences = facts.preferences
     refusals: list[Reason] = []
-    used: dict[str, Any] = {"topic": topic, "channel": channel.value, "comfort_level": preferences.comfort_level}
+    used: dict[str, Any] = {"topic": topic, "channel": channel, "comfort_level": preferences.comfort_level}
     if not preferences.topics.get(topic, False):
         refusals.append(Reason.TOPIC_OFF)
     if not is_switched_on(facts, channel):

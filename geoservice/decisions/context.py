@@ -10,6 +10,7 @@ wherever it was made: at a till, in the web shop, in the app.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -132,15 +133,14 @@ class Timeline:
         self._declared = declared or {}
         self._circumstances = circumstances
         self._looks: dict[Interest, _Look] = {}
-        self._by_category: dict[str, list[ContextEvent]] = {}
-        self._purchases: list[ContextEvent] = []
-        for event in sorted(events, key=attrgetter("occurred_at"), reverse=True):
-            if event.occurred_at > at:
-                continue
-            if event.category is not None:
-                self._by_category.setdefault(event.category, []).append(event)
-            if event.type is EventType.PURCHASED:
-                self._purchases.append(event)
+        self._beginnings: dict[int, datetime] = {}
+        self._by_category: dict[str | None, list[ContextEvent]] = defaultdict(list)
+        newest_first = sorted(events, key=attrgetter("occurred_at"), reverse=True)
+        past = [event for event in newest_first if event.occurred_at <= at]
+        for event in past:
+            self._by_category[event.category].append(event)
+        purchased = EventType.PURCHASED
+        self._purchases = [event for event in past if event.type is purchased]
 
     def evaluate(self, condition: Condition) -> Evidence:
         """Whether the condition holds, on which events, and whether a purchase has served it already."""
@@ -173,30 +173,34 @@ class Timeline:
         return look
 
     def _find(self, interest: Interest) -> _Look:
-        # What is loaded reaches as far back as the longest interest of all campaigns; each looks only at its own time.
-        of_category = self._by_category.get(interest.category)
         declared_at = self._declared.get(interest.category)
-        if of_category is None and declared_at is None:
-            return _NOTHING
-        window = timedelta(days=interest.within_days)
-        since, horizon, kinds = self._at - window, self._at - 2 * window, interest.events
-        ever = [event for event in of_category or () if event.type in kinds and event.occurred_at >= horizon]
-        within = not ever or ever[-1].occurred_at >= since
-        recent = tuple(ever if within else [event for event in ever if event.occurred_at >= since])
+        events = self._shown(interest, interest.within_days)
         if declared_at is not None and declared_at <= self._at:
             declaration = ContextEvent(EventType.DECLARED, declared_at, category=interest.category)
-            recent = tuple(sorted((*recent, declaration), key=lambda event: event.occurred_at, reverse=True))
-            return _Look(Match(interest, recent, Provenance.DECLARED), self._bought_since(interest, declared_at, ever))
-        if len(recent) < interest.min_count:
+            events = sorted((*events, declaration), key=attrgetter("occurred_at"), reverse=True)
+            match = Match(interest, tuple(events), Provenance.DECLARED)
+            return _Look(match, self._bought_since(interest, declared_at))
+        if len(events) < interest.min_count:
             return _NOTHING
-        # Looks before the window still tell that the purchase came after the interest had begun.
-        provenance = max([EVENT_PROVENANCE[event.type] for event in recent])
-        return _Look(Match(interest, recent, provenance), self._bought_since(interest, ever[-1].occurred_at, ever))
+        match = Match(interest, tuple(events), max([EVENT_PROVENANCE[event.type] for event in events]))
+        return _Look(match, self._bought_since(interest) if self._purchases else None)
 
-    def _bought_since(self, interest: Interest, began_at: datetime, shown: Iterable[ContextEvent]) -> Served | None:
+    def _shown(self, interest: Interest, days: int) -> list[ContextEvent]:
+        """The events of the last days that show this interest, newest first."""
+        of_category = self._by_category.get(interest.category)
+        if of_category is None:
+            return []
+        since = self._beginnings.get(days)
+        if since is None:
+            since = self._beginnings[days] = self._at - timedelta(days=days)
+        kinds = interest.events
+        return [event for event in of_category if event.type in kinds and event.occurred_at >= since]
+
+    def _bought_since(self, interest: Interest, began_at: datetime | None = None) -> Served | None:
         """The newest purchase that ended the interest, if there is one."""
-        if not self._purchases:
-            return None
+        # Looks before the window still tell that the purchase came after the interest had begun.
+        shown = self._shown(interest, 2 * interest.within_days)
+        began_at = began_at or shown[-1].occurred_at
         looked_at = {event.product_id for event in shown if event.product_id is not None}
         for bought in self._purchases:
             if bought.occurred_at < began_at:

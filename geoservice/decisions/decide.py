@@ -12,7 +12,6 @@ the message goes out is checked when it is due, and most of it twice.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -28,8 +27,8 @@ from geoservice.decisions.message import Payload, render_check
 from geoservice.decisions.moment import OPEN_FOR
 from geoservice.decisions.quiet_hours import next_quiet_start
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.decisions.served import product_of, with_product, with_stock
-from geoservice.decisions.shared import Frame, Grounds, Shared
+from geoservice.decisions.served import product_of
+from geoservice.decisions.shared import Grounds, Shared
 from geoservice.decisions.timing import Timing
 from geoservice.decisions.why import Why, explain
 
@@ -87,7 +86,7 @@ def decide(facts: Facts, at: datetime) -> list[Decision]:
     try:
         shared = Shared(facts, at)
     except Exception as error:  # noqa: BLE001  a failure is silent towards the customer, and on record
-        return [_broken(campaign, [], error) for campaign in listening]
+        return [_broken(campaign, (), error) for campaign in listening]
     verdicts = [_judged(shared, campaign) for campaign in listening]
     winner = _choose(shared, [verdict for verdict in verdicts if verdict.decision is None])
     outranked = check(Gate.CHOICE, [Reason.OUTRANKED], {"winner": winner})
@@ -107,7 +106,7 @@ class _Verdict(Struct, gc=False):
     """How one campaign stands: its decision, or None while it contends for the message."""
 
     campaign: Campaign
-    checks: list[Check]
+    checks: tuple[Check, ...]
     decision: Decision | None = None
     grounds: Grounds | None = None
     payload: Payload | None = None
@@ -119,50 +118,30 @@ def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
     try:
         grounds = shared.grounds(campaign)
         frame = shared.frame(campaign, grounds.evidence)
-        checks = _checks_at_trigger(shared, campaign, grounds, frame)
-        payload = None if frame.when.waits else _check_message(shared, campaign, grounds, frame, checks)
+        before, about_her, after, when = frame.before, grounds.checked, frame.after, frame.when
+        checks = before.checks + about_her.checks + after.checks
+        refused = before.refused or about_her.refused or after.refused
+        payload = None
+        if not when.waits:
+            render, payload = _rendered(shared, campaign, grounds)
+            checks += (render,)
+            refused = refused or render.reason
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
-        return _Verdict(campaign, [], _broken(campaign, [], error))
-    for each in checks:
-        if each.reason is not None:
-            return _Verdict(campaign, checks, _decision(campaign, Outcome.SUPPRESS, each.reason, checks))
-    when = frame.when
+        return _Verdict(campaign, (), _broken(campaign, (), error))
+    if refused is not None:
+        return _Verdict(campaign, checks, _decision(campaign, Outcome.SUPPRESS, refused, checks))
     if when.waits:
         deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=when.timing.due_at)
         return _Verdict(campaign, checks, deferred)
     return _Verdict(campaign, checks, None, grounds, payload, when.timing)
 
 
-def _checks_at_trigger(shared: Shared, campaign: Campaign, grounds: Grounds, frame: Frame) -> list[Check]:
-    """Gates 0 to 7."""
-    facts, evidence, served, store = shared.facts, grounds.evidence, grounds.already_served, frame.store
-    if shared.usage.has_told:
-        served = with_product(served, campaign, evidence, facts, shared.usage)
-    if campaign.spec.in_stock is not None and shared.asks_store(campaign):
-        store = with_stock(store, campaign, evidence, facts)
-    return [
-        frame.live,
-        frame.consent,
-        frame.preferences,
-        grounds.sensitive,
-        grounds.context,
-        served,
-        store,
-        frame.when.check,
-    ]
-
-
-def _check_message(
-    shared: Shared, campaign: Campaign, grounds: Grounds, frame: Frame, checks: list[Check]
-) -> Payload | None:
-    """Run gates 8 to 10: they look at the moment in which the message would go out."""
-    if not grounds.evidence.holds:  # there is nothing to fill the template with, and one refusal says so
-        checks += (shared.quiet_hours, frame.limits, _NOT_RENDERED)
-        return None
+def _rendered(shared: Shared, campaign: Campaign, grounds: Grounds) -> tuple[Check, Payload | None]:
+    """Check 10; without evidence there is nothing to fill the template with, and one refusal says so."""
+    if not grounds.evidence.holds:
+        return _NOT_RENDERED, None
     texts = campaign.texts_for(shared.facts.customer.locale) if campaign.other_texts else campaign.texts
-    render, payload = render_check(texts, grounds.values)
-    checks += (shared.quiet_hours, frame.limits, render)
-    return payload
+    return render_check(texts, grounds.values)
 
 
 _NOT_RENDERED: Final = check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})
@@ -198,14 +177,15 @@ def _send(shared: Shared, verdict: _Verdict) -> Decision:
     assert verdict.timing is not None  # noqa: S101
     campaign = verdict.campaign
     around = [found.words for found in verdict.grounds.circumstances]
-    why = explain(shared.facts, campaign, verdict.grounds.evidence, around, shared.zone, shared.at)
-    drawn, payload = draw(campaign, shared.facts), verdict.payload
+    why = explain(shared.facts, campaign, verdict.grounds.evidence, around, shared.days)
+    drawn, checks, payload = draw(campaign, shared.facts), verdict.checks, verdict.payload
     arm = drawn.arm if drawn is not None else BASE
     if arm in campaign.variants:
         texts = campaign.variants[arm].texts_for(shared.facts.customer.locale)
-        verdict.checks[-1], payload = render_check(texts, verdict.grounds.values)
+        render, payload = render_check(texts, verdict.grounds.values)
+        checks = (*checks[:-1], render)
         if payload is None:
-            return _decision(campaign, Outcome.SUPPRESS, verdict.checks[-1].reason, verdict.checks)
+            return _decision(campaign, Outcome.SUPPRESS, render.reason, checks)
     held_out = arm == HELD_OUT
     used = {"winner": campaign.campaign_id} | ({} if drawn is None else {"arm": arm, "lot": drawn.lot})
     chosen = check(Gate.CHOICE, [Reason.HELD_OUT] if held_out else [], used)
@@ -213,7 +193,7 @@ def _send(shared: Shared, verdict: _Verdict) -> Decision:
         campaign,
         Outcome.SUPPRESS if held_out else Outcome.SEND,
         Reason.HELD_OUT if held_out else None,
-        [*verdict.checks, chosen],
+        (*checks, chosen),
         payload=None if held_out else payload,
         why=None if held_out else why,
         draw=drawn,
@@ -239,18 +219,19 @@ def _expires_at(shared: Shared, campaign: Campaign, when: Timing) -> datetime:
 
 
 def _outranked(verdict: _Verdict, lost: Check) -> Decision:
-    return _decision(verdict.campaign, Outcome.SUPPRESS, Reason.OUTRANKED, [*verdict.checks, lost])
+    campaign = verdict.campaign
+    return Decision(campaign.campaign_id, campaign.version, Outcome.SUPPRESS, lost.reason, (*verdict.checks, lost))
 
 
 def _decision(
-    campaign: Campaign, outcome: Outcome, reason: Reason | None, checks: Sequence[Check], **more: Any
+    campaign: Campaign, outcome: Outcome, reason: Reason | None, checks: tuple[Check, ...], **more: Any
 ) -> Decision:
-    return Decision(campaign.campaign_id, campaign.version, outcome, reason, tuple(checks), **more)
+    return Decision(campaign.campaign_id, campaign.version, outcome, reason, checks, **more)
 
 
-def _broken(campaign: Campaign, checks: Sequence[Check], error: Exception) -> Decision:
+def _broken(campaign: Campaign, checks: tuple[Check, ...], error: Exception) -> Decision:
     """Silent, with the kind and place of the error on record; its text may hold personal data."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     used = {"error": type(error).__name__, "where": f"{frame.f_code.co_name}:{line}"}
     failed = check(Gate.CHOICE, [Reason.INTERNAL_ERROR], used)
-    return _decision(campaign, Outcome.SUPPRESS, Reason.INTERNAL_ERROR, [*checks, failed])
+    return _decision(campaign, Outcome.SUPPRESS, Reason.INTERNAL_ERROR, (*checks, failed))

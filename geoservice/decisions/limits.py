@@ -111,10 +111,13 @@ def limits_check(
     campaign: Campaign,
     retailer: RetailerDefaults,
     usage: Usage,
-    subject: Mapping[CapScope, str | None],
-    channel: Channel,
+    subject: Mapping[CapScope, str | None] | None = None,
+    channel: Channel = Channel.PUSH,
 ) -> Check:
-    """Check 9: the strictest rule wins. ``subject`` names what the message would be about, for the retailer's rules."""
+    """Check 9: the strictest rule wins.
+
+    ``subject`` names what the message would be about, and ``channel`` how it would go, for the retailer's rules.
+    """
     limits, had = campaign.spec.limits, usage.of_campaign(campaign.campaign_id)
     min_gap_s = retailer.min_gap_s if limits.min_gap_s is None else limits.min_gap_s
     cooldown_s = retailer.cooldown_s if limits.cooldown_s is None else limits.cooldown_s
@@ -136,7 +139,7 @@ def limits_check(
         used["per_customer"] = limits.per_customer
         if len(had) >= limits.per_customer:
             refusals.append(Reason.PER_CUSTOMER_LIMIT)
-    full = [entry for rule in retailer.caps if (entry := _full(rule, usage, subject, channel)) is not None]
+    full = [entry for rule in retailer.caps if (entry := _full(rule, usage, subject or {}, channel)) is not None]
     if full:
         refusals.append(Reason.CAP_RULE)
         used["rules"] = full

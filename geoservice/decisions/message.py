@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
@@ -13,10 +11,10 @@ from msgspec import Struct
 from geoservice.decisions.campaigns import Texts
 from geoservice.decisions.checks import Check, check
 from geoservice.decisions.context import Match
+from geoservice.decisions.days import Days
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.sensitive import readable_by_anybody
-from geoservice.decisions.sentences import ENGLISH, Sentences
 from geoservice.decisions.templates import TemplateError, render
 
 PROVIDER_LIMIT_B: Final = 4_096
@@ -52,17 +50,16 @@ def place_values(facts: Facts) -> Values:
     return values
 
 
-def interest_values(match: Match | None, zone: ZoneInfo, today: date, hers: Sentences) -> Values:
-    """The variables about the strongest matched interest; none when there is none. ``hers`` is her language."""
-    if match is None:
-        return {}
-    looked = match.last_at.astimezone(zone).date()
+def interest_values(match: Match, place: Values, days: Days) -> Values:
+    """Those of the place, and the variables about the strongest matched interest."""
+    looked = days.of(match.last_at)
     return {
+        **place,
         "interest.category": in_words(match.interest.category),
         "interest.count": len(match.events),
-        "interest.days_ago": (today - looked).days,
-        "interest.date": (said := ENGLISH.date(looked, today)),
-        _IN_HER_LANGUAGE["interest.date"]: said if hers is ENGLISH else hers.date(looked, today),
+        "interest.days_ago": looked.ago,
+        "interest.date": looked.english,
+        "interest.date in her language": looked.words,
     }
 
 

@@ -88,7 +88,7 @@ def moment_check(facts: Facts, timing: Timing, per_visit: int, usage: Usage, *, 
     """
     transition, waited = facts.transition, bool(facts.waited)
     used: dict[str, Any] = {
-        "transition": transition.kind.value,
+        "transition": transition.kind,
         "at": transition.at,
         "late": transition.late,
         "initial": transition.initial,

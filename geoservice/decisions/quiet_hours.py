@@ -54,12 +54,13 @@ def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:
     """Check 8: the customer's quiet hours, then the retailer's, both in the customer's zone."""
     own, house = facts.preferences.quiet_hours, facts.retailer.quiet_hours
     refusals: list[Reason] = []
-    if is_quiet(own, zone, at):
+    local = at.astimezone(zone).time()
+    if own is not None and _covers(own, local):
         refusals.append(Reason.QUIET_HOURS_CUSTOMER)
-    if is_quiet(house, zone, at):
+    if house is not None and _covers(house, local):
         refusals.append(Reason.QUIET_HOURS_RETAILER)
     used = {
-        "local_time": at.astimezone(zone).strftime("%H:%M"),
+        "local_time": local.isoformat("minutes"),
         "timezone": zone.key,
         "customer": _in_words(own),
         "retailer": _in_words(house),
@@ -68,4 +69,6 @@ def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:
 
 
 def _in_words(hours: QuietHours | None) -> str:
-    return "none" if hours is None or hours.start == hours.end else f"{hours.start:%H:%M}-{hours.end:%H:%M}"
+    if hours is None or hours.start == hours.end:
+        return "none"
+    return f"{hours.start.isoformat('minutes')}-{hours.end.isoformat('minutes')}"

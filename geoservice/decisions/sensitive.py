@@ -6,27 +6,19 @@ screen.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import chain
 from typing import Final
 
 from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.checks import Check, check
-from geoservice.decisions.conditions import Interest
 from geoservice.decisions.context import Evidence, Provenance
-from geoservice.decisions.delicate import sensitive_in, sensitivity
+from geoservice.decisions.delicate import sensitive_in
 from geoservice.decisions.reasons import Gate, Reason
-from geoservice.decisions.taxonomy import Sensitivity
-
-
-@lru_cache(maxsize=4_096)
-def _touched(interests: tuple[Interest, ...]) -> dict[str, Sensitivity]:
-    return {each.category: kind for each in interests if (kind := sensitivity(each.category)) is not None}
 
 
 def sensitive_check(campaign: Campaign, evidence: Evidence) -> Check:
     """Check 3: a delicate category speaks only for an interest that she declared herself."""
-    touched = _touched(campaign.interests)
+    touched = campaign.delicate
     if not touched:
         return _NOTHING_DELICATE
     declared = {m.interest.category for m in evidence.matches if m.provenance is Provenance.DECLARED}

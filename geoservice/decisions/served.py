@@ -33,7 +33,7 @@ _PURCHASE_FEEDS: Final = (Feed.TILL, Feed.SHOP)
 
 def already_served_check(campaign: Campaign, evidence: Evidence, facts: Facts, usage: Usage) -> Check:
     """Check 5, as far as it is the same for all campaigns with this condition: no purchase, and no silent feed."""
-    silent = _silent_feeds(campaign, facts, usage)
+    silent = _silent_feeds(campaign, facts, usage) if facts.shop.feeds else {}
     if not evidence.served and not silent:
         return _NOTHING_BOUGHT
     refusals = []
@@ -84,8 +84,6 @@ def product_of(evidence: Evidence) -> str | None:
 
 def _silent_feeds(campaign: Campaign, facts: Facts, usage: Usage) -> dict[str, Any]:
     """Feeds that this campaign relies on and that fell silent; one that was never heard was never connected."""
-    if not facts.shop.feeds:
-        return {}
     relied_on: list[Feed] = []
     if any(interest.not_purchased for interest in positive_interests(campaign.condition)):
         relied_on += _PURCHASE_FEEDS

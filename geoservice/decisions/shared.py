@@ -16,11 +16,12 @@ from msgspec import Struct
 from geoservice.decisions.brakes import campaign_check
 from geoservice.decisions.campaigns import Audience, Campaign, InStock, Limits, Manner, Pace, Use
 from geoservice.decisions.channels import channel_of
-from geoservice.decisions.checks import Check, check
+from geoservice.decisions.checks import Block, Check, block, check
 from geoservice.decisions.circumstances import Circumstances, Found
 from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check
 from geoservice.decisions.context import Evidence, Match, Provenance, Timeline
+from geoservice.decisions.days import Days
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
 from geoservice.decisions.message import Values, interest_values, place_values
@@ -30,18 +31,16 @@ from geoservice.decisions.quiet_hours import quiet_hours_check
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.schedule import AskAgain, Send
 from geoservice.decisions.sensitive import sensitive_check
-from geoservice.decisions.served import already_served_check, product_of
+from geoservice.decisions.served import already_served_check, product_of, with_product, with_stock
 from geoservice.decisions.timing import Timing, is_speed_unknown, timing
 from geoservice.vocabulary import Channel
 
 
 class Grounds(Struct, gc=False):
-    """What a condition came to, and the checks that follow from it alone."""
+    """What a condition came to, and checks 3 to 5."""
 
     evidence: Evidence
-    sensitive: Check
-    context: Check
-    already_served: Check
+    checked: Block
     rank: tuple[int, datetime]
     circumstances: tuple[Found, ...]
     values: Values
@@ -56,14 +55,13 @@ class When(Struct, gc=False):
 
 
 class Frame(Struct, gc=False):
-    """The checks that do not ask what she did: gates 0 to 2, 6 to 9."""
+    """The checks that do not ask what she did."""
 
-    live: Check
-    consent: Check
-    preferences: Check
-    store: Check
     when: When
-    limits: Check
+    before: Block
+    """Gates 0 to 2."""
+    after: Block
+    """Gates 6 and 7, and 8 and 9 if the message would go out now."""
 
 
 _LONG_AGO: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -76,12 +74,13 @@ class Shared:
         self.facts = facts
         self.at = at
         self.zone = ZoneInfo(facts.customer.timezone)
-        self.today = at.astimezone(self.zone).date()
+        self.days = Days(self.zone, at, facts.sentences)
         self.circumstances = Circumstances(facts, at)
         self.timeline = Timeline(facts.events, at, facts.shop.products, facts.preferences.interests, self.circumstances)
         self.usage = Usage(facts, self.zone, at)
         self.store = store_state(facts.store, at)
         self.quiet_hours = quiet_hours_check(facts, self.zone, at)
+        self._told_apart = bool(facts.waited or facts.retailer.caps or self.usage.counted)
         self._place = place_values(facts)
         self._consents: dict[tuple[frozenset[Use], Channel], Check] = {}
         self._permissions: dict[Audience, tuple[Check, Check]] = {}
@@ -92,8 +91,7 @@ class Shared:
 
     def frame(self, campaign: Campaign, evidence: Evidence) -> Frame:
         """Gates 0 to 2 and 6 to 9; campaigns of one manner share them, unless something tells them apart."""
-        facts = self.facts
-        if not campaign.unconditional or facts.waited or facts.retailer.caps or self.usage.counted:
+        if self._told_apart or not campaign.unconditional or campaign.spec.in_stock is not None:
             return self._find_frame(campaign, evidence)
         found = self._frames.get(campaign.manner)
         if found is None:
@@ -104,15 +102,23 @@ class Shared:
         when = self._when(campaign)
         live = campaign_check(campaign, self.facts, when.timing, self.zone, self.at)
         consent, preferences = self._permission(campaign.audience)
-        store = self.store.check if self.asks_store(campaign) else self.store.when_due
-        return Frame(live, consent, preferences, store, when, self._limits_of(campaign, evidence))
+        store = self._store_of(campaign, evidence)
+        if when.waits:
+            after = block(store, when.check)
+        else:
+            after = block(store, when.check, self.quiet_hours, self._limits_of(campaign, evidence))
+        return Frame(when, block(live, consent, preferences), after)
 
-    def asks_store(self, campaign: Campaign) -> bool:
-        """Whether the store has to be open now: at the trigger, and later if the campaign says so."""
-        return not self.facts.waited or AskAgain.STORE in campaign.pace.ask_again
+    def _store_of(self, campaign: Campaign, evidence: Evidence) -> Check:
+        """Check 6: the store has to be open at the trigger, and later if the campaign says so."""
+        if self.facts.waited and AskAgain.STORE not in campaign.pace.ask_again:
+            return self.store.when_due
+        return with_stock(self.store.check, campaign, evidence, self.facts)
 
     def grounds(self, campaign: Campaign) -> Grounds:
-        """Checks 3 to 5."""
+        """Checks 3 to 5; campaigns with one condition share them, unless a message was about a product before."""
+        if self.usage.has_told:
+            return self._find_grounds(campaign)
         key = campaign.condition, campaign.spec.in_stock
         found = self._grounds.get(key)
         if found is None:
@@ -124,16 +130,15 @@ class Shared:
         match = evidence.strongest
         asked = campaign.circumstances
         around = tuple([self.circumstances.look(each) for each in asked]) if asked else ()
+        served = already_served_check(campaign, evidence, facts, self.usage)
+        if self.usage.has_told:
+            served = with_product(served, campaign, evidence, facts, self.usage)
         return Grounds(
             evidence,
-            sensitive_check(campaign, evidence),
-            context_check(evidence, around),
-            already_served_check(campaign, evidence, facts, self.usage),
+            block(sensitive_check(campaign, evidence), context_check(evidence, around), served),
             (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
             around,
-            self._place
-            if match is None
-            else self._place | interest_values(match, self.zone, self.today, facts.sentences),
+            self._place if match is None else interest_values(match, self._place, self.days),
         )
 
     def _permission(self, audience: Audience) -> tuple[Check, Check]:
@@ -182,13 +187,15 @@ class Shared:
 
     def _find_limits(self, campaign: Campaign, evidence: Evidence) -> Check:
         facts = self.facts
+        if not facts.retailer.caps:
+            return limits_check(campaign, facts.retailer, self.usage)
         subject = {
             CapScope.TOPIC: campaign.spec.topic,
             CapScope.CAMPAIGN: campaign.campaign_id,
             CapScope.STORE: facts.store.store_id if facts.store else None,
             CapScope.PRODUCT: product_of(evidence),
         }
-        channel = channel_of(facts, campaign.audience.channels) if facts.retailer.caps else Channel.PUSH
+        channel = channel_of(facts, campaign.audience.channels)
         return limits_check(campaign, facts.retailer, self.usage, subject, channel)
 
 

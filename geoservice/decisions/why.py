@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -12,6 +11,7 @@ from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.context import Evidence, Match
+from geoservice.decisions.days import Days
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.message import in_words
 from geoservice.decisions.sentences import Sentences, Whereabouts
@@ -35,38 +35,35 @@ class Why(Struct, frozen=True):
     how_to_change: str
 
 
-def explain(
-    facts: Facts, campaign: Campaign, evidence: Evidence, around: Sequence[str], zone: ZoneInfo, at: datetime
-) -> Why:
+def explain(facts: Facts, campaign: Campaign, evidence: Evidence, around: Sequence[str], days: Days) -> Why:
     """The explanation of a message that is about to be sent; days are the customer's local days.
 
     ``around`` names in words what else the campaign's condition looked at.
     """
-    today = at.astimezone(zone).date()
     consents = [
         ConsentUsed(purpose, fact.since, fact.notice_version)
         for purpose in needed_purposes(campaign.uses, channel_of(facts, campaign.audience.channels))
         if (fact := facts.consents.get(purpose)) is not None
     ]
     return Why(
-        summary=_summary(facts, evidence.strongest, consents, zone, today),
-        data_used=[*_events_used(facts.sentences, evidence, zone, today), *around, _place_used(facts, zone, today)],
+        summary=_summary(facts, evidence.strongest, consents, days),
+        data_used=[*_events_used(facts.sentences, evidence, days), *around, _place_used(facts, days)],
         consents=consents,
         how_to_change=facts.sentences.how_to_change.format(topic=in_words(campaign.spec.topic)),
     )
 
 
-def _summary(facts: Facts, match: Match | None, consents: list[ConsentUsed], zone: ZoneInfo, today: date) -> str:
+def _summary(facts: Facts, match: Match | None, consents: list[ConsentUsed], days: Days) -> str:
     say, where = facts.sentences, _where(facts)
     if match is None:
         opening = f"{where[0].upper()}{where[1:]}."
     else:
         event = match.strongest_event
-        day = _day(say, event.occurred_at, zone, today)
+        day = days.of(event.occurred_at).words
         did = say.did[event.type].format(category=in_words(match.interest.category), day=day)
         opening = say.did_and_is.format(did=did, where=where)
     allowed = [
-        say.allowed_location.format(day=_day(say, consent.since, zone, today))
+        say.allowed_location.format(day=days.of(consent.since).words)
         for consent in consents
         if consent.purpose is Purpose.LOCATION
     ]
@@ -87,7 +84,7 @@ def _whereabouts(facts: Facts) -> Whereabouts:
     return Whereabouts.IN if inside else Whereabouts.NEAR
 
 
-def _events_used(say: Sentences, evidence: Evidence, zone: ZoneInfo, today: date) -> list[str]:
+def _events_used(say: Sentences, evidence: Evidence, days: Days) -> list[str]:
     used = []
     for match in evidence.matches:
         category = in_words(match.interest.category)
@@ -95,17 +92,12 @@ def _events_used(say: Sentences, evidence: Evidence, zone: ZoneInfo, today: date
             same = [event for event in match.events if event.type is kind]
             often = len(same) > 1
             template = say.used_often if often else say.used_once
-            newest = _day(say, same[0].occurred_at, zone, today)
+            newest = days.of(same[0].occurred_at).words
             events = say.events[kind][often]
             used.append(template.format(count=len(same), events=events, category=category, day=newest))
     return used
 
 
-def _place_used(facts: Facts, zone: ZoneInfo, today: date) -> str:
-    local = facts.transition.at.astimezone(zone)
-    day, area = facts.sentences.date(local.date(), today), facts.geofence.name
-    return facts.sentences.moved[facts.transition.kind].format(area=area, day=day, time=f"{local:%H:%M}")
-
-
-def _day(say: Sentences, instant: datetime, zone: ZoneInfo, today: date) -> str:
-    return say.date(instant.astimezone(zone).date(), today)
+def _place_used(facts: Facts, days: Days) -> str:
+    at, area = facts.transition.at, facts.geofence.name
+    return facts.sentences.moved[facts.transition.kind].format(area=area, day=days.of(at).words, time=days.time(at))
