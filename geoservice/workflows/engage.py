@@ -11,12 +11,11 @@ competes with one that is just ready, whichever of their transitions is older.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Final, TypeAlias
-from uuid import uuid4
 
 import msgspec
 
@@ -32,6 +31,7 @@ from geoservice.telemetry.metrics import UNDECIDED
 from geoservice.vocabulary import GeofenceKind, MessageState, TransitionKind
 from geoservice.workflows.attention import note_visits
 from geoservice.workflows.directory import Snapshot, brought_up
+from geoservice.workflows.ids import fresh_ids
 from geoservice.workflows.known import Known, Row, facts_of, load, load_shops, transition_of
 from geoservice.workflows.reserving import Entry, campaign_of, write_down
 from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
@@ -58,6 +58,7 @@ class _Ledger:
     moments: dict[str, list[_Moment]] = field(default_factory=dict)
     """By customer, in the order in which they happened."""
     entries: list[Entry] = field(default_factory=list)
+    ids: Iterator[str] = field(default_factory=fresh_ids)
     sent: Counter[str] = field(default_factory=Counter)
     """Of the campaigns with a ceiling, what this hour has had, with what this batch sends."""
 
@@ -241,9 +242,9 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
     """Note the decisions of one moment, and hold the slot of its message."""
     row, facts = decided.moment.row, decided.moment.facts
     for decision in decided.decisions:
-        message_id = str(uuid4()) if decision.outcome is Outcome.SEND else None
-        decision_id = str(uuid4())
-        trace = tracing.past(
+        message_id = next(ledger.ids) if decision.outcome is Outcome.SEND else None
+        decision_id = next(ledger.ids)
+        trace = row["trace"] and tracing.past(
             "decide",
             row["trace"],
             decided.began_ns,

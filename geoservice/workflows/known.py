@@ -47,6 +47,8 @@ EVENTS_MAX: Final = 2_000
 
 DOINGS_MAX: Final = 500
 
+_EVENT_TYPES: Final = {kind.value: kind for kind in EventType}
+
 _sql = Queries("engage")
 _experiments = Queries("experiments")
 
@@ -165,16 +167,8 @@ async def load(
     for row in await _sql.events.fetch(
         connection, customer_ids=ids, since=at - event_window, at=at, categories=categories, limit=EVENTS_MAX
     ):
-        known[row["customer_id"]].events.append(
-            ContextEvent(
-                EventType(row["type"]),
-                row["occurred_at"],
-                row["product_id"],
-                row["category"],
-                row["store_id"],
-                row["variant"],
-            )
-        )
+        customer_id, kind, *rest = row
+        known[customer_id].events.append(ContextEvent(_EVENT_TYPES[kind], *rest))
     slot_window = timedelta(seconds=slot_window_s(campaigns, snapshot.retailer))
     for row in await _sql.slots.fetch(connection, customer_ids=ids, visit_ids=visit_ids, since=at - slot_window):
         values = dict(row)

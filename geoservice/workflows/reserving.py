@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from geoservice.decisions.decide import Decision, Outcome
 from geoservice.decisions.facts import Facts
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import DECISIONS
-from geoservice.vocabulary import to_jsonable
+from geoservice.vocabulary import to_json, to_jsonable
 
 _sql = Queries("engage")
 _experiments = Queries("experiments")
@@ -41,13 +42,35 @@ def campaign_of(facts: Facts, decision: Decision) -> Campaign:
 
 async def write_down(connection: Connection, entries: Sequence[Entry], at: datetime) -> None:
     """Write decisions, messages, and what waits; all rows of a table in one statement."""
-    await _sql.add_decisions.run(connection, rows=[_decision_row(entry) for entry in entries], at=at)
+    await _add_decisions(connection, entries, at)
     await _save_draws(connection, entries, at)
     if sends := [entry for entry in entries if entry.message_id is not None]:
         await _sql.add_messages.run(connection, rows=[_message_row(entry) for entry in sends], at=at)
         await _sql.wake_senders.value(connection)
     if deferred := [entry for entry in entries if entry.decision.outcome is Outcome.DEFER]:
         await _sql.defer.run(connection, rows=[_deferred_row(entry) for entry in deferred])
+
+
+async def _add_decisions(connection: Connection, entries: Sequence[Entry], at: datetime) -> None:
+    decisions, facts = [entry.decision for entry in entries], [entry.facts for entry in entries]
+    for (outcome, reason), count in Counter((each.outcome, each.reason) for each in decisions).items():
+        DECISIONS.labels(outcome.value, reason.value if reason else "none").inc(count)
+    await _sql.add_decisions.run(
+        connection,
+        customer_ids=[entry.customer_id for entry in entries],
+        decision_ids=[entry.decision_id for entry in entries],
+        transition_ids=[entry.transition_id for entry in entries],
+        campaign_ids=[each.campaign_id for each in decisions],
+        campaign_versions=[each.campaign_version for each in decisions],
+        geofence_ids=[each.geofence.geofence_id for each in facts],
+        store_ids=[each.store.store_id if each.store else None for each in facts],
+        visit_ids=[each.visit_id for each in facts],
+        outcomes=[each.outcome for each in decisions],
+        reasons=[each.reason for each in decisions],
+        checks=[to_json(each.checks) for each in decisions],
+        message_ids=[entry.message_id for entry in entries],
+        at=at,
+    )
 
 
 async def _save_draws(connection: Connection, entries: Sequence[Entry], at: datetime) -> None:
@@ -81,25 +104,6 @@ def _ghost_row(entry: Entry) -> dict[str, Any]:
         "geofence_id": facts.geofence.geofence_id,
         "visit_id": facts.visit_id,
         "product_id": entry.decision.product_id,
-    }
-
-
-def _decision_row(entry: Entry) -> dict[str, Any]:
-    facts, decision = entry.facts, entry.decision
-    DECISIONS.labels(decision.outcome.value, decision.reason.value if decision.reason else "none").inc()
-    return {
-        "customer_id": entry.customer_id,
-        "decision_id": entry.decision_id,
-        "transition_id": entry.transition_id,
-        "campaign_id": decision.campaign_id,
-        "campaign_version": decision.campaign_version,
-        "geofence_id": facts.geofence.geofence_id,
-        "store_id": facts.store.store_id if facts.store else None,
-        "visit_id": facts.visit_id,
-        "outcome": decision.outcome,
-        "reason": decision.reason,
-        "checks": to_jsonable(decision.checks),
-        "message_id": entry.message_id,
     }
 
 

@@ -107,13 +107,14 @@ from unnest(:customer_ids::text[], :transition_ids::text[], :visit_ids::text[])
 where t.customer_id = e.customer_id and t.transition_id = e.transition_id;
 
 -- name: add_decisions
+-- By column, the checks as text: a JSON document with all of it would be read twice.
 insert into decisions (customer_id, decision_id, transition_id, campaign_id, campaign_version, geofence_id, store_id,
                        visit_id, outcome, reason, checks, message_id, at)
 select customer_id, decision_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
-       outcome, reason, checks, message_id, :at
-from rows from (jsonb_to_recordset(:rows::jsonb)
-    as (customer_id text, decision_id text, transition_id text, campaign_id text, campaign_version integer,
-        geofence_id text, store_id text, visit_id text, outcome text, reason text, checks jsonb, message_id text))
+       outcome, reason, checks::jsonb, message_id, :at
+from unnest(:customer_ids::text[], :decision_ids::text[], :transition_ids::text[], :campaign_ids::text[],
+            :campaign_versions::integer[], :geofence_ids::text[], :store_ids::text[], :visit_ids::text[],
+            :outcomes::text[], :reasons::text[], :checks::text[], :message_ids::text[])
     with ordinality as d (customer_id, decision_id, transition_id, campaign_id, campaign_version, geofence_id,
                           store_id, visit_id, outcome, reason, checks, message_id, place_in_batch)
 order by place_in_batch;
