@@ -39,7 +39,7 @@ from geoservice.decisions.conditions import (
     parse_condition,
     positive_interests,
 )
-from geoservice.decisions.delicate import sensitive_in, sensitivity
+from geoservice.decisions.delicate import personal_in, sensitivity
 from geoservice.decisions.links import MAX_URL, is_deep_link, is_image_url
 from geoservice.decisions.schedule import Send
 from geoservice.decisions.templates import Template, compile_template
@@ -232,13 +232,9 @@ def _delicate_problems(paths: list[tuple[str, Leaf]]) -> Iterator[ErrorDetail]:
             continue
         said = {"name": leaf.name, "equals": leaf.equals, **{f"any_of[{i}]": v for i, v in enumerate(leaf.any_of)}}
         for place, text in said.items():
-            if isinstance(text, str) and (word := sensitive_in(_HUMP.sub(" ", text))) is not None:
+            if isinstance(text, str) and (word := personal_in(text)) is not None:
                 rule = f"“{word}” would tell what only she may say: ask for an interest that she declares instead"
                 yield ErrorDetail(f"{path}.{place}", "sensitive", rule)
-
-
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-"""Where isPregnant becomes two words."""
 
 
 def _needed_use(event: EventType) -> Use | None:

@@ -3,7 +3,10 @@
 Departments and names follow the public Google product taxonomy (edition of 2021-09-21,
 https://www.google.com/basepages/producttype/taxonomy.en-US.txt) as reference; the selection, the short names and the
 classes are this project's own. The classes are the special categories of personal data of Article 9 (1) GDPR, and
-what else people expect nobody to conclude from their shopping: debt, pregnancy, addiction, grief.
+what else people expect nobody to conclude from their shopping: debt, pregnancy, addiction, grief. What is said of a
+person rather than of goods follows Article 9, too, and the sensitive personal information of California's Civil Code,
+section 1798.140 (ae), which adds citizenship and immigration; and, for money, the negative financial status that
+Google's policy on personalised advertising (https://support.google.com/adspolicy/answer/143465) lets nobody target.
 """
 
 from __future__ import annotations
@@ -164,3 +167,53 @@ STEMS: Final[dict[Sensitivity, str]] = {
 }
 """Words that make a category delicate that nobody has listed, and a text unfit for a lock screen; * stands for any
 ending. Better one campaign too few than one conclusion too many: several languages, and no exceptions."""
+
+PHRASES: Final[dict[Sensitivity, str]] = {
+    Sensitivity.HEALTH: """
+        blood-type blood-pressure blood-sugar body-mass-index body-fat body-weight sick-leave sick-note care-level
+        chronic-illness long-term-illness genetic-data genome-sequence eating-disorder sleep-disorder
+    """,
+    Sensitivity.PREGNANCY: """
+        baby-due expecting-baby expecting-child trying-to-conceive menstrual-cycle last-period
+    """,
+    Sensitivity.FAITH: """
+        church-member church-membership church-tax philosophical-belief mosque-member synagogue-member
+    """,
+    Sensitivity.DEBT: """
+        credit-score credit-scoring credit-rating credit-history credit-check credit-risk credit-worthy
+        credit-worthiness credit-default credit-report fico-score net-worth net-income gross-income annual-income
+        monthly-income household-income income-band income-group food-stamps welfare-recipient social-welfare
+        unemployment-benefit housing-benefit payment-default payment-arrears financial-distress
+    """,
+    Sensitivity.SEXUALITY: """
+        gender-identity gender-reassignment same-sex trans-man trans-woman
+    """,
+    Sensitivity.POLITICS: """
+        trade-union union-member union-membership party-member party-membership party-affiliation voting-intention
+        voter-registration voting-record
+    """,
+    Sensitivity.ADDICTION: """
+        drinking-problem drinking-habit smoking-habit smoking-status drug-use substance-abuse
+    """,
+    Sensitivity.ORIGIN: """
+        national-origin country-of-birth place-of-birth immigration-status residence-permit visa-status skin-colour
+        skin-color mother-tongue
+    """,
+    Sensitivity.GRIEF: """
+        death-in-family deceased-partner loss-of-partner
+    """,
+}
+"""Words that are harmless apart and delicate together, wherever they stand."""
+
+ATTRIBUTES: Final[dict[Sensitivity, str]] = {
+    Sensitivity.HEALTH: "diagnosis disease illness patient disorder vaccinated bmi weight handicap",
+    Sensitivity.PREGNANCY: "expecting trimester",
+    Sensitivity.FAITH: "church denomination confession konfession atheist christian hindu buddhist sikh",
+    Sensitivity.DEBT: "income salary wage wealth overdraft arrears insolvency creditworthiness bonität schufa fico",
+    Sensitivity.SEXUALITY: "lgbtq queer bisexual homosexual heterosexual trans",
+    Sensitivity.POLITICS: "voter union gewerkschaft",
+    Sensitivity.ADDICTION: "smoker drinker sober",
+    Sensitivity.ORIGIN: "race racial nationality citizenship immigrant migrant birthplace",
+    Sensitivity.GRIEF: "widow widowed widower bereaved bereavement deceased",
+}
+"""Words that are delicate as the whole name or value of an attribute: income, is_widowed, but not race_day_pack."""

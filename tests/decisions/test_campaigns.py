@@ -97,6 +97,12 @@ BAD = [
         "context.attribute.any_of[1]",
         "sensitive",
     ),
+    ({"context": {"attribute": {"name": "netWorth", "at_least": 1}}, **TOLD}, "context.attribute.name", DELICATE),
+    (
+        {"context": {"attribute": {"name": "segment", "equals": "low credit-score"}}, **TOLD},
+        "context.attribute.equals",
+        DELICATE,
+    ),
     # A condition that says nothing, or that nothing can meet.
     ({"context": {"visits": {}}, "uses": ["visits"], **TEXT}, "context.visits", "empty"),
     (

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from geoservice.decisions.decide import decide
-from geoservice.decisions.delicate import sensitive_in, sensitivity
+from geoservice.decisions.delicate import personal_in, sensitive_in, sensitivity
 from geoservice.decisions.reasons import Reason
-from geoservice.decisions.taxonomy import STEMS, TAXONOMY, Sensitivity
+from geoservice.decisions.taxonomy import ATTRIBUTES as DELICATE_ATTRIBUTES
+from geoservice.decisions.taxonomy import PHRASES, STEMS, TAXONOMY, Sensitivity
 from geoservice.vocabulary import EventType
 
 CATEGORIES = [
@@ -45,7 +46,7 @@ def test_the_taxonomy_is_large_and_every_class_has_categories_and_words():
     """At least 150 retail categories, and for every class of what is delicate both a list and words."""
     assert len(TAXONOMY) >= 150
     assert set(TAXONOMY.values()) == {None, *Sensitivity}
-    assert STEMS.keys() == set(Sensitivity)
+    assert STEMS.keys() == PHRASES.keys() == DELICATE_ATTRIBUTES.keys() == set(Sensitivity)
 
 
 def test_no_ordinary_category_is_taken_for_a_delicate_one():
@@ -68,6 +69,54 @@ TEXTS = [
 def test_a_lock_screen_shows_nothing_delicate(text, found):
     """Title and body are read word by word; what is ordinary as a whole stays so."""
     assert sensitive_in(text) == found
+
+
+ATTRIBUTES = [
+    # One phrase in every spelling that people use for names.
+    ("credit_score", "credit score"),
+    ("credit-scores", "credit score"),
+    ("creditScore", "credit score"),
+    ("CREDIT_SCORE", "credit score"),
+    ("Credit  score", "credit score"),
+    ("creditscore", "creditscore"),
+    ("customer.creditScoreBand", "credit score"),
+    ("low credit score", "credit score"),
+    ("netWorth", "net worth"),
+    ("placeOfBirth", "place birth"),
+    # One word is enough where it is delicate anywhere, capitals or not.
+    ("religion", "religion"),
+    ("religious_views", "religious"),
+    ("isHIVPositive", "hiv"),
+    # Some words are so only as the whole name, whatever says whose it is.
+    ("income", "income"),
+    ("customerIncome", "income"),
+    ("is_widowed", "widowed"),
+    ("race", "race"),
+    ("race_day_pack", None),
+    ("weight_class", None),
+    # Neighbours that say nothing.
+    ("score", None),
+    ("loyalty_score", None),
+    ("credit_note", None),
+    ("storeCredit", None),
+    ("creditCardBrand", None),
+    ("network", None),
+    ("birth_month", None),
+    ("shoe_size", None),
+]
+
+
+@pytest.mark.parametrize(("text", "found"), ATTRIBUTES)
+def test_an_attribute_is_refused_in_any_spelling_of_what_it_tells(text, found):
+    """However a name is written, what it would tell is seen; what only looks alike is not refused."""
+    assert personal_in(text) == found
+
+
+def test_a_phrase_is_delicate_wherever_it_stands():
+    """Two harmless words that are delicate together make a category delicate, and a text unfit for a lock screen."""
+    assert sensitivity("Finance > Credit score checks") is Sensitivity.DEBT
+    assert sensitive_in("Your credit score is here") == "credit score"
+    assert sensitive_in("Your store credit is here, and the score was 2:1") is None
 
 
 def interest(category):
