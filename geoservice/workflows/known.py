@@ -86,6 +86,22 @@ def transition_of(row: Row) -> Transition:
     )
 
 
+def event_of(row: Row) -> ContextEvent:
+    """Make an event of its row."""
+    kind = _EVENT_TYPES[row["type"]]
+    return ContextEvent(kind, row["occurred_at"], row["product_id"], row["category"], row["store_id"], row["variant"])
+
+
+def consent_of(row: Row) -> ConsentFact:
+    """Make a consent of its row."""
+    return ConsentFact(row["granted"], row["recorded_at"], row["notice_version"])
+
+
+def visit_of(row: Row) -> VisitFact:
+    """Make a visit of its row."""
+    return VisitFact(row["visit_id"], row["store_id"], row["started_at"])
+
+
 def facts_of(
     row: Row,
     fence: Geofence,
@@ -159,16 +175,13 @@ async def load(
     for row in await _sql.preferences.fetch(connection, customer_ids=ids):
         known[row["customer_id"]].preferences = msgspec.convert(row["body"], Preferences)
     for row in await _sql.consents.fetch(connection, customer_ids=ids):
-        known[row["customer_id"]].consents[Purpose(row["purpose"])] = ConsentFact(
-            row["granted"], row["recorded_at"], row["notice_version"]
-        )
+        known[row["customer_id"]].consents[Purpose(row["purpose"])] = consent_of(row)
     event_window = timedelta(seconds=max((c.event_window_s for c in campaigns), default=0))
     categories = sorted({interest.category for campaign in campaigns for interest in campaign.interests})
     for row in await _sql.events.fetch(
         connection, customer_ids=ids, since=at - event_window, at=at, categories=categories, limit=EVENTS_MAX
     ):
-        customer_id, kind, *rest = row
-        known[customer_id].events.append(ContextEvent(_EVENT_TYPES[kind], *rest))
+        known[row["customer_id"]].events.append(event_of(row))
     slot_window = timedelta(seconds=slot_window_s(campaigns, snapshot.retailer))
     for row in await _sql.slots.fetch(connection, customer_ids=ids, visit_ids=visit_ids, since=at - slot_window):
         values = dict(row)
@@ -183,7 +196,7 @@ async def load(
     if visit_window_s := max(campaign.visit_window_s for campaign in campaigns):
         since = at - timedelta(seconds=visit_window_s)
         for row in await _sql.recent_visits.fetch(connection, customer_ids=ids, since=since):
-            known[row["customer_id"]].visits.append(VisitFact(row["visit_id"], row["store_id"], row["started_at"]))
+            known[row["customer_id"]].visits.append(visit_of(row))
     if any(campaign.pace.send is Send.LATER_TODAY for campaign in campaigns):
         since = at - timedelta(days=HABIT_DAYS)
         for row in await _sql.doings.fetch(connection, customer_ids=ids, since=since, at=at, limit=DOINGS_MAX):

@@ -28,13 +28,10 @@ from geoservice.decisions.campaigns import Campaign, CampaignSpec, CampaignState
 from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.decide import Decision, Outcome, decide
 from geoservice.decisions.facts import (
-    ConsentFact,
-    ContextEvent,
     Preferences,
     RetailerDefaults,
     ShopFacts,
     Slot,
-    VisitFact,
 )
 from geoservice.decisions.limits import slot_window_s
 from geoservice.decisions.listening import Listeners
@@ -42,10 +39,10 @@ from geoservice.decisions.reasons import REASONS
 from geoservice.decisions.schedule import HABIT_DAYS
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
-from geoservice.vocabulary import Channel, EventType, MessageState, Purpose, TransitionKind
+from geoservice.vocabulary import Channel, MessageState, Purpose, TransitionKind
 from geoservice.workflows.attention import read_told
 from geoservice.workflows.directory import Snapshot, as_fact
-from geoservice.workflows.known import Known, Row, facts_of, transition_of
+from geoservice.workflows.known import Known, Row, consent_of, event_of, facts_of, transition_of, visit_of
 from geoservice.workflows.policy import in_force
 from geoservice.workflows.products import Shop, load_shop
 from geoservice.workflows.visits import OUTWARD
@@ -300,27 +297,11 @@ class _Replay:
             known.preferences = msgspec.convert(settings[-1], Preferences)
         for row in history.consents:
             if row["recorded_at"] <= at:
-                known.consents[Purpose(row["purpose"])] = ConsentFact(
-                    row["granted"], row["recorded_at"], row["notice_version"]
-                )
+                known.consents[Purpose(row["purpose"])] = consent_of(row)
         events = [row for row in history.events if row["received_at"] <= at and row["occurred_at"] <= at]
-        known.events = [
-            ContextEvent(
-                EventType(row["type"]),
-                row["occurred_at"],
-                row["product_id"],
-                row["category"],
-                row["store_id"],
-                row["variant"],
-            )
-            for row in events
-        ]
+        known.events = [event_of(row) for row in events]
         known.doings = [row["occurred_at"] for row in events if row["occurred_at"] > at - timedelta(days=HABIT_DAYS)]
-        known.visits = [
-            VisitFact(row["visit_id"], row["store_id"], row["started_at"])
-            for row in history.visits
-            if row["started_at"] <= at
-        ]
+        known.visits = [visit_of(row) for row in history.visits if row["started_at"] <= at]
         answers: dict[str, list[Row]] = defaultdict(list)
         for row in history.answers:
             if row["at"] <= at:

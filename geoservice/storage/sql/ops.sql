@@ -25,7 +25,8 @@ order by seq
 limit :limit;
 
 -- name: newest_decisions
--- The same, from the other end; zero is the end.
+-- The same, from the other end; zero is the end. A statement of its own: an order that a parameter chooses would have
+-- to sort what this reads off the index.
 select seq, decision_id, customer_id, transition_id, campaign_id, campaign_version, geofence_id, store_id, visit_id,
        outcome, reason, checks, message_id, at, locale_of(customer_id) as locale
 from decisions
