@@ -152,7 +152,7 @@ async def test_settings_hold_for_the_next_decision(shared):
 
 
 async def test_an_interest_that_is_taken_back_holds_for_what_waits(shared):
-    """A message that waits may be about what she no longer says that she likes: it is cancelled; a new like ends none."""
+    """A message that waits may be about what she likes no longer: it is cancelled; a new like is no harm."""
     from geoservice.decisions.facts import Preferences
     from geoservice.workflows.preferences import _is_stricter
 
