@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from bad_house import soon
 from conftest import CAMPAIGN, Client, fix, walk
 
 import geoservice
@@ -175,11 +176,10 @@ TEMPLATES = [
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_template_is_no_program(shared, template):
     """Templates name the few things that there are; loops, includes, attributes and secrets are refused at once."""
-    started = time.monotonic()
     body = {**CAMPAIGN, "content": {"title": "t", "body": f"b {template}"}}
-    answer = await shared.call("PUT", "/v1/campaigns/c", body, who=shared.ops)
+    with soon():
+        answer = await shared.call("PUT", "/v1/campaigns/c", body, who=shared.ops)
     assert answer.status == 422, answer.body
-    assert time.monotonic() - started < 10
 
 
 async def test_a_name_is_no_template(service):
@@ -216,12 +216,11 @@ def patterns() -> Iterator[tuple[str, str]]:
 async def test_a_long_name_takes_no_time(shared):
     """A field name of 100,000 characters that is made to look like the service's own words is refused at once."""
     for name in (" - at `$", "`", "value '", "unknown field `", "é"):
-        started = time.monotonic()
         body = {(name * 100_000)[:100_000]: 1}
-        answer = await shared.call("PATCH", "/v1/me/preferences", body, who=shared.customer("eve"))
+        with soon():
+            answer = await shared.call("PATCH", "/v1/me/preferences", body, who=shared.customer("eve"))
         assert (answer.status, answer.body["errors"][0]["code"]) == (422, "unknown_field")
         assert len(str(answer.body)) < 1_000
-        assert time.monotonic() - started < 10
 
 
 SEEDS = ("a", "0", "A0", "-", "a-", "a,", "_", ".", " ", "\n", "'", '"', "`", "[", "{", "max-age=1", "value '",
@@ -235,7 +234,7 @@ def test_no_expression_takes_for_ever(where, pattern):
     for seed in SEEDS:
         for count in (24, 2_000):
             for end in ("", "!", "\n"):
-                started = time.process_time()
+                started = time.thread_time()
                 compiled.search(seed * count + end)
                 compiled.fullmatch(seed * count + end)
-                assert time.process_time() - started < 0.25, (where, seed)
+                assert time.thread_time() - started < 0.25, (where, seed)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import orjson
 import pytest
-from bad_house import WITH_BODY, alive, head, named, post, raw, refused, send, shows_nothing
+from bad_house import WITH_BODY, alive, head, named, post, raw, refused, send, shows_nothing, soon
 from conftest import NOON, fix
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -213,11 +212,10 @@ async def test_a_hostile_map_is_refused_in_time(shared, hostile):
 async def test_a_hundred_thousand_errors_are_a_short_list(shared):
     """An upload in which 100,000 features are wrong is answered within seconds, with the first of them and a count."""
     wrong = [{"type": "Feature", "geometry": None, "properties": {}}] * 100_000
-    started = time.monotonic()
     body = {"type": "FeatureCollection", "features": wrong}
-    answer = await post(shared, "/v1/geofences/import", body, shared.ops)
+    with soon(15):
+        answer = await post(shared, "/v1/geofences/import", body, shared.ops)
     refused(answer, 422)
     assert len(answer.body["errors"]) <= 101
     assert answer.body["errors"][-1]["code"] == "more_not_listed"
-    assert time.monotonic() - started < 15
     await alive(shared)

@@ -137,7 +137,7 @@ class Viewer:
                 return news
         raise ConnectionError("the stream has ended")
 
-    async def until(self, count: int, timeout_s: float = 10) -> list[dict[str, Any]]:
+    async def until(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
         async with asyncio.timeout(timeout_s):
             while len(self.items) < count:
                 await self.next()
@@ -311,7 +311,7 @@ async def test_a_viewer_who_does_not_read_is_cut_and_holds_nobody_up(database_ur
             deaf.sendall(f"GET /v1/live HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n\r\n".encode())
             async with watching(client) as viewer:
                 await viewers(client, 2)
-                reading = asyncio.create_task(viewer.until(40 * 500 + 1, timeout_s=30))
+                reading = asyncio.create_task(viewer.until(40 * 500 + 1, timeout_s=60))
                 for n in range(40):
                     await add_transitions(database_url, [f"{'x' * 90}-{n}-{i}" for i in range(500)])
                 await client.walk_in("ada")
@@ -319,7 +319,7 @@ async def test_a_viewer_who_does_not_read_is_cut_and_holds_nobody_up(database_ur
                 await viewers(client, 1)
 
 
-async def viewers(client: Client, count: int, timeout_s: float = 20) -> None:
+async def viewers(client: Client, count: int, timeout_s: float = 60) -> None:
     """Wait until the service counts so many."""
     async with asyncio.timeout(timeout_s):
         while f"geoservice_live_viewers {count}.0".encode() not in (await client.call("GET", "/metrics")).body:
@@ -375,7 +375,7 @@ async def test_a_revoked_key_watches_no_longer(service):
     async with watching(service, who=who) as viewer:
         await service.sql("update api_keys set revoked_at = now()")
         with pytest.raises(ConnectionError):
-            await viewer.until(1, timeout_s=8)
+            await viewer.until(1, timeout_s=60)
 
 
 async def test_looking_costs_the_same_however_much_is_stored(database_url):

@@ -84,7 +84,7 @@ async def test_a_tighter_policy_holds_for_what_still_waits(ada, policy, holds):
 
 async def until_state(client: Any, state: str) -> None:
     """Wait until her message is in this state; time goes by a little meanwhile, so that a try again is due."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while [row["state"] for row in await client.sql("select state from messages")] != [state]:
             await client.pass_time(seconds=1)
             await asyncio.sleep(0.05)

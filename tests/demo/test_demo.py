@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 COMMAND = str(Path(sys.executable).with_name("geoservice"))
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 STEPS = [
     # She looks, and goes. A week later she is at the store, and has allowed nothing.
@@ -96,7 +96,7 @@ def story(played: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def get(url: str, path: str) -> Any:
-    connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request("GET", path)
     body = connection.getresponse().read()
     connection.close()

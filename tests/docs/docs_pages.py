@@ -19,7 +19,7 @@ from docs_tables import DOCS, ROOT
 PORT = "8080"
 """The port that the pages speak of; the test takes a free one."""
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)

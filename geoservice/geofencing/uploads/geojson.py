@@ -20,8 +20,8 @@ NODE_RADIUS_M: Final = 100
 
 _OSM_ID: Final = re.compile(r"(node|way|relation)/([0-9]+)")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,4}")
-_WGS84: Final = re.compile(r"(.*[:/])?(CRS84h?|4326|4979|4258|4269)", re.IGNORECASE)
-"""WGS 84 by its names, and ETRS89 and NAD83, which are within two metres of it."""
+_WGS84: Final = re.compile(r"CRS84h?|4326|4979|4258|4269", re.IGNORECASE)
+"""WGS 84 by the last word of its names, and ETRS89 and NAD83, which are within two metres of it."""
 
 
 def read_geojson(document: object) -> Document:
@@ -52,7 +52,7 @@ def _is_wgs84(crs: object) -> bool:
     """Whether the member of older GeoJSON says what newer GeoJSON takes for granted."""
     properties = crs.get("properties") if isinstance(crs, dict) else None
     name = properties.get("name") if isinstance(properties, dict) else None
-    return isinstance(name, str) and _WGS84.fullmatch(name) is not None
+    return isinstance(name, str) and _WGS84.fullmatch(re.split("[:/]", name)[-1]) is not None
 
 
 def _refused(path: str, message: str) -> Document:
