@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
-from conftest import STORE, Client, environment, ring
+from conftest import Client, ring
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-COMMAND = str(Path(sys.executable).with_name("geoservice"))
 
 
 def circle(id_: str, radius_m: float = 150, **properties: Any) -> dict[str, Any]:
@@ -175,16 +167,6 @@ async def test_every_version_can_be_restored_exactly(shared, states, back):
     }
 
 
-async def test_bringing_a_sensitive_place_back_tells_which_stores_go_dark(shared):
-    """Going back to a version is publishing: it names the stores that lie in the dark again, beforehand, too."""
-    await shared.ok("PUT", "/v1/stores/beside-the-clinic", STORE, who=shared.ops)
-    version = (await upload(shared, circle("clinic", kind="sensitive")))["version"]
-    await shared.ok("DELETE", "/v1/geofences/clinic", who=shared.ops)
-    for query in ("?dry_run=true", ""):
-        report = await restore(shared, version, query)
-        assert "beside-the-clinic" in {w["feature"] for w in report["warnings"] if w["code"] == "store_in_the_dark"}
-
-
 async def test_what_an_older_release_published_cannot_be_restored(shared):
     """Where a version's changes were not written down, going back behind it is refused, not guessed."""
     first = (await upload(shared, circle("old"), query="?mode=replace&confirm_removed=1000"))["version"]
@@ -255,26 +237,6 @@ async def test_geofences_begin_and_end_by_the_clock(shared):
 # Folders ------------------------------------------------------------------------------------------------------------
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def command(shared, tmp_path_factory) -> AsyncIterator[Any]:
-    """Run the real command against the service's database."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GEOSERVICE_")}
-    given = environment(shared.app.settings.database_url, None, tmp_path_factory.mktemp("data"))
-
-    async def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(
-            subprocess.run,
-            [COMMAND, "geofences", *map(str, arguments)],
-            env=inherited | {"COLUMNS": "200", "PYTHONIOENCODING": "utf-8"} | given,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-
-    return run
-
-
 async def test_a_folder_is_kept_in_step(shared, command, tmp_path):
     """What a folder names is published, what it names no more is removed, and nobody else's geofences are touched."""
     await empty(shared)
@@ -287,19 +249,19 @@ async def test_a_folder_is_kept_in_step(shared, command, tmp_path):
     (folder / "places.csv").write_text("id,lat,lon,radius,kind\np1,53.55,10,150,approach\np2,53.56,10,150,approach\n")
     (folder / "hamburg" / "one.geojson").write_bytes(orjson.dumps(circle("adopted")))
 
-    dry = await command("sync", folder, "--dry-run")
+    dry = await command("geofences", "sync", folder, "--dry-run")
     assert (dry.returncode, dry.stderr) == (0, "")
     assert "2 would be created" in dry.stdout
-    done = await command("sync", folder)
+    done = await command("geofences", "sync", folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert {"theirs", "adopted", "p1", "p2"} == {feature["id"] for feature in await everything(shared)}
-    again = await command("sync", folder)
+    again = await command("geofences", "sync", folder)
     assert "3 unchanged" in again.stdout
     assert again.stdout.split()[-1] == done.stdout.split()[-1]
 
     (folder / "places.csv").write_text("id,lat,lon,radius,kind\np1,53.55,10,120,approach\n")
     (folder / "hamburg" / "one.geojson").unlink()
-    done = await command("sync", folder)
+    done = await command("geofences", "sync", folder)
     assert done.returncode == 0, done.stderr
     assert ["1 changed" in done.stdout, "2 removed" in done.stdout] == [True, True]
     assert {"theirs", "p1"} == {feature["id"] for feature in await everything(shared)}
@@ -310,12 +272,12 @@ async def test_a_folder_with_an_error_changes_nothing(shared, command, tmp_path)
     before = await everything(shared)
     (tmp_path / "good.geojson").write_bytes(orjson.dumps(circle("good")))
     (tmp_path / "places.csv").write_text("id,lat,lon,radius,kind\np9,53.55,10,wide,approach\n")
-    done = await command("sync", tmp_path)
+    done = await command("geofences", "sync", tmp_path)
     assert done.returncode == 1
     assert f"{tmp_path}/places.csv: line 2, column radius" in done.stderr
     (tmp_path / "places.csv").unlink()
     (tmp_path / "bad.json").write_text('{"type":\n "Feature",,}')
-    done = await command("sync", tmp_path)
+    done = await command("geofences", "sync", tmp_path)
     assert done.returncode == 2
     assert f"{tmp_path}/bad.json is not JSON" in done.stderr
     assert "line 2" in done.stderr
@@ -327,9 +289,9 @@ async def test_export_and_import_give_the_same(shared, command, tmp_path):
     await upload(shared, circle("e1"), FULL)
     before = await everything(shared)
     file = tmp_path / "all.geojson"
-    assert (await command("export", "--output", file)).returncode == 0
-    assert (await command("export")).stdout == file.read_text()
+    assert (await command("geofences", "export", "--output", file)).returncode == 0
+    assert (await command("geofences", "export")).stdout == file.read_text()
     assert len(file.read_text().splitlines()) == len(before) + 2
-    done = await command("import", "--mode", "replace", file)
+    done = await command("geofences", "import", "--mode", "replace", file)
     assert f"{len(before)} unchanged" in done.stdout
     assert await everything(shared) == before
