@@ -142,7 +142,12 @@ async def restore_version(call: Call) -> web.Response:
     query = call.query(schemas.RestoreQuery)
     services = call.services
     report = await geofences.restore(
-        services.database, _number(call), dry_run=query.dry_run, actor=call.actor.name, at=services.clock.now()
+        services.database,
+        _number(call),
+        dry_run=query.dry_run,
+        actor=call.actor.name,
+        at=services.clock.now(),
+        jurisdiction=services.settings.sensitive_jurisdiction,
     )
     return answer(report.jsonable() | {"dry_run": query.dry_run})
 

@@ -38,8 +38,8 @@ class Preview(Struct, frozen=True, omit_defaults=True):
 
 
 def sample_values(campaign: Campaign, fence: GeofenceFacts | None, store_name: str | None, at: datetime) -> Values:
-    """Give each variable a value: of a real place, if there is one, and of somebody who just meets the condition."""
-    values: Values = dict(SAMPLES)
+    """Give variables their values: of a real place, if there is one, and of somebody who just meets the condition."""
+    values: Values = {name: SAMPLES[name] for name in ("store.name", "geofence.name")}
     if fence is not None:
         values["geofence.name"] = fence.name
     if store_name is not None:

@@ -9,11 +9,13 @@ dwell    The fence's dwell time is over, and the device is believed to be inside
          phone's operating system has said that it is there: it watches the place, and would have told of an exit.
 lost     Nothing was heard of the device for 6 h: every presence ends.
 removed  The geofence is gone, and nothing was heard since.
+dark     A sensitive place was published around the latest fix, or beside it: all is forgotten without a word.
 silence  No beacon of a geofence was heard for too long (`geoservice.geofencing.beacons`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +24,7 @@ from geoservice.geofencing import beacons
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.presence import PRESENCE, Verdict, certainty
+from geoservice.geofencing.sensitive import Disc, touching_sensitive
 from geoservice.geofencing.signals import fall_silent
 from geoservice.geofencing.telling import Teller
 from geoservice.geofencing.track import LOST_S, SEEN_WITHIN_S, DeviceTrack, Presence, PresenceState
@@ -42,6 +45,18 @@ def due_at(track: DeviceTrack) -> float | None:
         if presence.dwell_at is not None and presence.state is PresenceState.INSIDE
     ]
     return min([*dwells, _heard_at(track) + LOST_S, *([] if silence is None else [silence])])
+
+
+def dark_by_now(catalogue: Catalogue, tracks: Sequence[DeviceTrack]) -> set[int]:
+    """Devices, by their place, whose latest fix would be dropped at the door today."""
+    known = [[fix for fix in (track.last, track.held) if fix is not None] for track in tracks]
+    discs = [[Disc(fix.lon, fix.lat, fix.accuracy_m) for fix in of_one] for of_one in known]
+    return set(touching_sensitive(catalogue, discs))
+
+
+def forgotten(track: DeviceTrack) -> DeviceTrack:
+    """What may be remembered of a device in the dark: its order of time, and no place."""
+    return DeviceTrack(newest_at=track.newest_at, fast_at=track.fast_at)
 
 
 def wake(

@@ -331,8 +331,13 @@ def _recorded(row: Mapping[str, Any], geometry: bytes) -> Geofence:
     return fence
 
 
-async def restore(database: Database, number: int, *, dry_run: bool, actor: str, at: datetime) -> ImportReport:
-    """Publish the geofences as they were in a version; raises NotFound, and Conflict where it was not kept."""
+async def restore(
+    database: Database, number: int, *, dry_run: bool, actor: str, at: datetime, jurisdiction: str | None = None
+) -> ImportReport:
+    """Publish the geofences as they were in a version; raises NotFound, and Conflict where it was not kept.
+
+    ``jurisdiction`` is that of sensitive places that name none.
+    """
 
     async def work(connection: Connection) -> ImportReport:
         newest = await _directory.publish.value(connection, room="geofences")
@@ -346,8 +351,8 @@ async def restore(database: Database, number: int, *, dry_run: bool, actor: str,
         now = to_geofences(await _sql.geofences_named.fetch(connection, geofence_ids=ids, managed_by=None))
         changes = await asyncio.to_thread(diff, now, then, replace=True)
         managed_by = {row["geofence_id"]: (row["before"] or {}).get("managed_by") for row in rows}
-        return await _publish(
-            connection, then, ImportReport(newest, changes, []), actor, at, managed_by, dry_run=dry_run
-        )
+        dark = await _dark_stores(connection, await load_stores(connection), then, changes, jurisdiction)
+        report = ImportReport(newest, changes, dark)
+        return await _publish(connection, then, report, actor, at, managed_by, dry_run=dry_run)
 
     return await _run(database, work)

@@ -136,6 +136,7 @@ def _is_stricter(before: Preferences, after: Preferences, at: datetime) -> bool:
         or after.comfort_level < before.comfort_level
         or (after.quiet_hours is not None and after.quiet_hours != before.quiet_hours)
         or after.timezone != before.timezone
+        or not before.interests.keys() <= after.interests.keys()
     )
 
 

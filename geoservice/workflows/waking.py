@@ -13,7 +13,7 @@ from typing import Final
 from geoservice.clock import Clock
 from geoservice.geofencing.phone_clock import read_clock
 from geoservice.geofencing.track import read_track, write_track
-from geoservice.geofencing.waking import wake
+from geoservice.geofencing.waking import dark_by_now, forgotten, wake
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.workflows.directory import Directory
@@ -40,11 +40,14 @@ async def _wake_some(connection: Connection, directory: Directory, clock: Clock,
     if not rows:
         return 0
     woken, told, left = [], [], []
-    for row in rows:
+    tracks = [read_track(row["track"]) for row in rows]
+    dark = dark_by_now(catalogue, tracks)
+    for place, (row, slept) in enumerate(zip(rows, tracks, strict=True)):
         key, phone = (row["customer_id"], row["device_id"]), read_clock(row["clock"])
         now = at.timestamp() - phone.offset_s
-        slept = read_track(row["track"])
-        track, transitions = wake(catalogue, slept, now, (at - FRESH_FOR).timestamp(), phone.offset_s)
+        late_before = (at - FRESH_FOR).timestamp()
+        awake = None if place in dark else wake(catalogue, slept, now, late_before, phone.offset_s)
+        track, transitions = awake or (forgotten(slept), [])
         if slept.entered - track.entered - {transition.geofence_id for transition in transitions}:
             left.append((key, track))
         told += [Told(key, transition, track.fast_at) for transition in transitions]

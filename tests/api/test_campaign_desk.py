@@ -51,6 +51,12 @@ async def test_a_preview_reads_as_the_message_would(served):
     assert answer.body["warnings"] == []
 
 
+async def test_a_preview_names_no_interest_where_none_is_asked_for(served):
+    """The values that a preview is written with are those that the campaign could use, and no made-up ones."""
+    answer = await preview(served, context={}, uses=[], content={"title": "Here", "body": "At {{ store.name }}."})
+    assert set(answer.body["values"]) == {"store.name", "geofence.name"}
+
+
 async def test_every_language_of_every_variant_is_previewed(served):
     """The campaign's own wording comes first, then those in other languages, then each variant's."""
     german = {"title": "Die Schuhe sind da", "body": "Bei {{ store.name }}."}

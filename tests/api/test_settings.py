@@ -151,6 +151,16 @@ async def test_settings_hold_for_the_next_decision(shared):
         assert reason in decision["reason"], (who, decision["reason"])
 
 
+async def test_an_interest_that_is_taken_back_holds_for_what_waits(shared):
+    """A message that waits may be about what she likes no longer: it is cancelled; a new like is no harm."""
+    from geoservice.decisions.facts import Preferences
+    from geoservice.workflows.preferences import _is_stricter
+
+    before = Preferences(interests={"baby": shared.now, "tea": shared.now})
+    assert _is_stricter(before, Preferences(interests={"tea": shared.now}), shared.now)
+    assert not _is_stricter(Preferences(interests={"tea": shared.now}), before, shared.now)
+
+
 async def test_a_lower_cap_holds_for_what_waits(shared):
     """Who lowers the number a day to what she has had already does not get the message that waits."""
     from geoservice.decisions.facts import Preferences

@@ -63,6 +63,27 @@ async def test_a_dwell_comes_without_a_fix(shared, customer):
     assert dwell["visit_id"] == enter["visit_id"]
 
 
+async def test_nothing_is_told_of_who_stays_where_a_clinic_opens(shared, customer):
+    """A clinic is published beside the store in which she is: no dwell is told, the visit ends, her place is erased."""
+    await shared.walk_in(customer, LAT, LON)
+    clinic = ring("clinic-beside", LAT + 0.002, LON, 50)
+    clinic["properties"] |= {"kind": "sensitive", "store_id": None}
+    geofence_id = clinic["properties"]["id"]
+    await shared.ok("PUT", f"/v1/geofences/{geofence_id}", clinic, who=shared.ops)
+    await shared.wait_until_matching(geofence_id)
+    await shared.pass_time(seconds=301)
+    async with another_process(shared) as tick:
+        await tick()
+    await shared.ok("DELETE", f"/v1/geofences/{geofence_id}", who=shared.ops)
+    async with asyncio.timeout(60):
+        while shared.app_directory.snapshot.fence(geofence_id) is not None:
+            await asyncio.sleep(0.01)
+    assert [t["kind"] for t in await shared.transitions(customer)] == ["enter"]
+    (visit,) = await shared.sql("select ended_at from visits where customer_id = $1", customer)
+    assert visit["ended_at"] is not None
+    assert (await shared.ok("GET", "/v1/me/presence", who=shared.customer(customer)))["items"] == []
+
+
 async def test_silence_ends_a_visit(shared, customer):
     """Six hours after its last fix a phone is lost, and the visit is over."""
     await shared.walk_in(customer, LAT, LON)

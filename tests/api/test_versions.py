@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import Client, ring
+from conftest import STORE, Client, ring
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -165,6 +165,16 @@ async def test_every_version_can_be_restored_exactly(shared, states, back):
     assert {key: report[key] for key in ("created", "changed", "removed")} == {
         key: dry[key] for key in ("created", "changed", "removed")
     }
+
+
+async def test_bringing_a_sensitive_place_back_tells_which_stores_go_dark(shared):
+    """Going back to a version is publishing: it names the stores that lie in the dark again, beforehand, too."""
+    await shared.ok("PUT", "/v1/stores/beside-the-clinic", STORE, who=shared.ops)
+    version = (await upload(shared, circle("clinic", kind="sensitive")))["version"]
+    await shared.ok("DELETE", "/v1/geofences/clinic", who=shared.ops)
+    for query in ("?dry_run=true", ""):
+        report = await restore(shared, version, query)
+        assert "beside-the-clinic" in {w["feature"] for w in report["warnings"] if w["code"] == "store_in_the_dark"}
 
 
 async def test_what_an_older_release_published_cannot_be_restored(shared):

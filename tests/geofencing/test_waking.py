@@ -14,7 +14,7 @@ from geoservice.geofencing.geofence import Geofence
 from geoservice.geofencing.journey import News, advance
 from geoservice.geofencing.statements import Evidence, Statement
 from geoservice.geofencing.track import TRUST, DeviceTrack, PresenceState, read_track, write_track
-from geoservice.geofencing.waking import due_at, wake
+from geoservice.geofencing.waking import dark_by_now, due_at, forgotten, wake
 from geoservice.vocabulary import Fix, GeofenceKind, Source
 
 START = datetime(2025, 6, 15, 12, 0, tzinfo=UTC)
@@ -174,6 +174,18 @@ def test_waking_ends_presence_in_fences_that_are_gone():
     dark = Catalogue.build([fence(kind=GeofenceKind.SENSITIVE)], version=2)
     woken, transitions = wake(dark, track, AT + 60, 0.0)
     assert (transitions, woken.presences) == ([], ())
+
+
+def test_where_a_phone_was_is_dark_once_a_clinic_opens_there():
+    """Of phones that fell asleep, those beside a new clinic are known, and keep nothing but their order of time."""
+    _, track = lived(ARRIVING)
+    _, leapt = lived([fix(0, 20_000), fix(1, 0)])
+    _, away = lived([fix(0, 20_000)])
+    clinic = fence("clinic", shapely.Point(650 * METRE, 0).buffer(50 * METRE), kind=GeofenceKind.SENSITIVE)
+    both = Catalogue.build([fence(), clinic], version=2)
+    assert dark_by_now(both, [away, track, DeviceTrack(), leapt]) == {1, 3}
+    assert dark_by_now(SHOP, [track]) == set()
+    assert forgotten(track) == DeviceTrack(newest_at=track.newest_at, fast_at=track.fast_at)
 
 
 # The phone's clock ------------------------------------------------------------------------------------------
