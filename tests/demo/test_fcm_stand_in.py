@@ -63,3 +63,25 @@ async def test_revoked_access_tokens_are_refused(known):
     """After a revocation every access token that was given out gets a 401."""
     await steer(known, "/_revoke")
     assert (await push(known))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"token": "t", "topik": "x"}, "message"),
+        ({"token": "t", "android": {"ttl": "1h"}}, "message.android.ttl"),
+        ({"token": "t", "android": {"ttl": "2419201s"}}, "message.android.ttl"),
+        ({"token": "t", "data": {"n": 1}}, "message.data[...]"),
+        ({"topic": "all"}, "message"),
+        ({}, "message"),
+    ],
+)
+async def test_a_wrong_shape_is_refused(known, message, field):
+    """A wrong message is answered as FCM does: 400, and the field that is wrong."""
+    async with (
+        ClientSession(headers={"Authorization": "Bearer known"}) as session,
+        session.post(f"{known.base_url}/v1/projects/stand-in/messages:send", json={"message": message}) as response,
+    ):
+        error = (await response.json())["error"]
+    assert (response.status, error["status"]) == (400, "INVALID_ARGUMENT")
+    assert error["details"][-1]["fieldViolations"][0]["field"] == field
