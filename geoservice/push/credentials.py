@@ -25,7 +25,9 @@ SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 
 REFRESH_AHEAD_S: Final = 300.0
 FORCED_REFRESH_GAP_S: Final = 30.0
-"""A storm of 401s costs one refresh in this time: a key that was just refused stays refused."""
+"""A new access token that is refused, too, is not replaced before: it is our key that is refused."""
+ASK_AGAIN_S: Final = 1.0
+"""After a failure the token endpoint is left alone for so long, however many pushes wait."""
 
 
 def service_account(path: Path) -> Any:
@@ -52,6 +54,10 @@ class AccessToken:
         self._token: str | None = None
         self._refresh_at_s = self._good_until_s = 0.0
         self._forced_at_s = -FORCED_REFRESH_GAP_S
+        self._good: str | None = None
+        """The last one that FCM took."""
+        self._problem: Outcome | None = None
+        self._ask_again_at_s = 0.0
         self._refreshing: asyncio.Task[Outcome | None] | None = None
 
     async def get(self) -> str | Outcome:
@@ -64,16 +70,23 @@ class AccessToken:
             self._refresh()
         return self._token
 
-    async def renew(self, refused: str) -> str | Outcome:
-        """Another token than the one that FCM refused, or why there is none."""
+    def took(self, token: str) -> None:
+        """Note that FCM took this token: should it be refused later, it was revoked in between."""
+        self._good = token
+
+    async def renew(self, refused: str, *, revoked: bool) -> str | Outcome:
+        """Another token than the one that FCM refused, or why there is none.
+
+        ``revoked`` says that the refusal is about the token itself, so that one that was good is replaced at once.
+        """
         if self._token is not None and self._token != refused:
             return self._token
-        now_s = time.monotonic()
-        if self._refreshing is None or self._refreshing.done():
-            if now_s - self._forced_at_s < FORCED_REFRESH_GAP_S:
-                return CredentialsRefused()
-            self._forced_at_s = now_s
-        return await self._wait()
+        if not (revoked and refused == self._good) and time.monotonic() - self._forced_at_s < FORCED_REFRESH_GAP_S:
+            return CredentialsRefused()
+        renewed = await self._wait()
+        if isinstance(renewed, str):
+            self._forced_at_s = time.monotonic()
+        return renewed
 
     def close(self) -> None:
         """Stop waiting; a thread that is inside the token endpoint ends by its own timeout."""
@@ -82,6 +95,8 @@ class AccessToken:
         self._http.close()
 
     async def _wait(self) -> str | Outcome:
+        if self._problem is not None and time.monotonic() < self._ask_again_at_s:
+            return self._problem
         refreshing = self._refresh()
         try:
             # Shielded: one sender that gives up must not take the refresh away from the others.
@@ -101,6 +116,13 @@ class AccessToken:
 
     async def _refresh_once(self) -> Outcome | None:
         """Ask the token endpoint; None when it gave a token."""
+        self._problem = await self._ask()
+        self._ask_again_at_s = time.monotonic() + ASK_AGAIN_S
+        if self._problem is not None:
+            self._refresh_at_s = self._ask_again_at_s
+        return self._problem
+
+    async def _ask(self) -> Outcome | None:
         try:
             await asyncio.to_thread(self._account.refresh, self._request)
         except google_errors.RefreshError as error:

@@ -21,7 +21,7 @@ from yarl import URL
 
 from geoservice.errors import SettingsError
 from geoservice.push.credentials import SCOPE, AccessToken, service_account
-from geoservice.push.outcomes import SENDER_CLOSED, InDoubt, NotSent, Outcome, Rejected, classify
+from geoservice.push.outcomes import SENDER_CLOSED, CredentialsRefused, InDoubt, NotSent, Outcome, Rejected, classify
 from geoservice.push.port import OutgoingPush
 from geoservice.push.wire import check_body, wire_body
 from geoservice.vocabulary import Channel
@@ -79,11 +79,13 @@ class FcmSender:
                 return access_token
             status, outcome = await self._post(body, access_token)
             if status == 401:
-                renewed = await self._access.renew(access_token)
-                if isinstance(renewed, str):
-                    _, outcome = await self._post(body, renewed)
-                elif isinstance(renewed, NotSent):
-                    outcome = renewed
+                renewed = await self._access.renew(access_token, revoked=outcome == CredentialsRefused())
+                if not isinstance(renewed, str):
+                    return renewed if isinstance(renewed, NotSent) else outcome
+                access_token = renewed
+                status, outcome = await self._post(body, access_token)
+            if status not in {None, 401}:
+                self._access.took(access_token)
             return outcome
 
     async def close(self) -> None:

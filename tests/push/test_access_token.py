@@ -41,6 +41,40 @@ async def test_a_401_that_stays_blames_the_credentials(fcm, sender, kind, reason
     assert fcm.token_requests == 2
 
 
+async def test_a_token_that_was_good_is_replaced_whenever_it_is_revoked(fcm, sender):
+    """Revoked twice within a moment, the access token is replaced twice, and no push is lost."""
+    for number in range(3):
+        assert isinstance(await sender.send(push(number)), Accepted)
+        fcm.revoke_access_tokens()
+    assert fcm.token_requests == 3
+
+
+async def test_a_token_endpoint_that_stumbles_blames_nobody(fcm, sender):
+    """The access token is revoked while the endpoint is away: not now; when it is back, the push goes out."""
+    await sender.send(push(1))
+    fcm.revoke_access_tokens()
+    fcm.script_token_endpoint(Answer("html_ok"))
+    assert await sender.send(push(2)) == NotSent("token_endpoint")
+    sender._access._ask_again_at_s = 0.0  # as if a second had passed
+    assert isinstance(await sender.send(push(2)), Accepted)
+
+
+async def test_a_token_endpoint_that_is_away_is_left_alone(fcm, sender):
+    """However many pushes wait for an access token, the endpoint that has none is not asked for each."""
+    fcm.script_token_endpoint(Answer("html_ok", times=1_000))
+    assert {await sender.send(push(number)) for number in range(10)} == {NotSent("token_endpoint")}
+    assert fcm.token_requests == 1
+
+
+async def test_the_old_access_token_serves_while_there_is_no_new_one(fcm, sender):
+    """The endpoint is away when it is time to renew: pushes go out with the old token, and it is not asked for each."""
+    await sender.send(push(0))
+    fcm.script_token_endpoint(Answer("html_ok", times=1_000))
+    sender._access._refresh_at_s = time.monotonic()  # as if nine tenths of its time were over
+    assert {type(await sender.send(push(number))) for number in range(1, 50)} == {Accepted}
+    assert fcm.token_requests <= 3
+
+
 async def test_a_slow_token_endpoint_does_not_stop_the_service(fcm, sender):
     """While Google's token endpoint is slow, everything else in the service goes on."""
     fcm.script_token_endpoint(Answer("accept", delay_s=1.5))
