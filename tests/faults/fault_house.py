@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from conftest import CAMPAIGN, Client, environment, fix, new_database, ring, run
 from tcp_proxy import TcpProxy, Way
 from verdict import LoopLag, loop_lag
 
-from geoservice.bench.crowd import multiply
+from geoservice.bench.crowd import address, multiply
 
 FURNISHED = "template_faults"
 TEMPLATE = "template"
@@ -205,13 +206,36 @@ class House:
         await asyncio.gather(*(come(number, customer_id) for number, customer_id in enumerate(customers)))
 
     @asynccontextmanager
-    async def arriving(self, customers: Iterable[str], place: Place | None = None) -> AsyncIterator[None]:
+    async def arriving(
+        self, customers: Iterable[str], place: Place | None = None, *, at_once: int = 64
+    ) -> AsyncIterator[None]:
         """Let them arrive while something else happens; all have when this ends."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.arrive(customers, place))
+            group.create_task(self.arrive(customers, place, at_once=at_once))
             yield
 
     # Messages --------------------------------------------------------------------------------------------------
+
+    async def outbox_of(self, count: int) -> list[str]:
+        """Let a message for each of so many customers wait, as if all had just been decided."""
+        (walker,) = await self.crowd(1)
+        await self.arrive([walker])
+        await self.in_state("accepted", [walker])
+        names = await self.crowd(count)
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await address(connection, walker, names)
+        finally:
+            await connection.close()
+        return names
+
+    async def call_off(self, customers: list[str]) -> None:
+        """Let the moment of what still waits for them be over, and wait until nothing of theirs is under way."""
+        over = (
+            "update messages set expires_at = now() where customer_id = any($1) and state in ('pending', 'retry_wait')"
+        )
+        await self.sql(over, customers)
+        await self.at_rest()
 
     async def in_state(
         self, state: str, customers: list[str], count: int | None = None, *, timeout_s: float = 120
@@ -278,6 +302,24 @@ class House:
             raise AssertionError(f"still under way: {left}") from None
         finally:
             await connection.close()
+
+    async def left_to_leases(self, timeout_s: float = 30) -> None:
+        """Wait until nothing goes on but leases: nothing waits, no call is open, and what is held stays the same."""
+        since_s, held = time.monotonic(), None
+        until_s = since_s + timeout_s
+        while time.monotonic() < min(until_s, since_s + 2):
+            now = await self._held()
+            if now is None or now != held:
+                since_s, held = time.monotonic(), now
+            await asyncio.sleep(0.1)
+
+    async def _held(self) -> list[Any] | None:
+        """Which messages a sender holds; None when some wait, transitions are undecided, or a call is open."""
+        goes_on = """select from messages where state in ('pending', 'retry_wait')
+                     union all select from transitions where engaged_at is null"""
+        if await self.sql(goes_on) or (await self.provider.counts())["in_flight"]:
+            return None
+        return await self.sql("select message_id, claim_id from messages where claim_id is not null order by 1")
 
     @asynccontextmanager
     async def held(self, to_state: str) -> AsyncIterator[None]:

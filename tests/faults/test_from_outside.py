@@ -9,7 +9,7 @@ import pytest
 
 FROM_OUTSIDE = [
     "tcp_proxy.py", "verdict.py", "test_sender_dies.py", "test_many_kills.py", "test_provider_fails.py",
-    "test_database_fails.py", "test_people_and_clocks.py",
+    "test_database_fails.py", "test_people_and_clocks.py", "test_two_senders.py",
 ]  # fmt: skip
 
 
