@@ -87,8 +87,13 @@ def refuse_unsupported(version: ServerVersion) -> None:
         )
 
 
+_DURABLE = "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+"""What is answered is on the disk, whatever the server's default: a lost `sending` would be sent twice."""
+
+
 async def _prepare(connection: asyncpg.Connection) -> None:
     refuse_unsupported(connection.get_server_version())
+    await connection.execute(_DURABLE)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode, decoder=_decode)
 
 
@@ -122,6 +127,10 @@ async def open_pool(dsn: str, *, size: int, application: str = "geoservice") -> 
         raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
 
 
+_KEEPALIVE: Final = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""A listener stands for its process: of a machine that is gone the server shall know within half a minute."""
+
+
 class Database:
     """Runs transactions; the one place that decides what is tried again."""
 
@@ -145,7 +154,9 @@ class Database:
             raise NotReady("The database is away; try again shortly.") from error
 
     async def _open_listener(self, channel: str, callback: Callable[..., None], application: str) -> asyncpg.Connection:
-        connection = await asyncpg.connect(self._dsn, timeout=10, server_settings={"application_name": application})
+        connection = await asyncpg.connect(
+            self._dsn, timeout=10, command_timeout=10, server_settings={"application_name": application, **_KEEPALIVE}
+        )
         try:
             await connection.add_listener(channel, callback)
         except BaseException:

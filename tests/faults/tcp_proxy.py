@@ -43,6 +43,8 @@ class TcpProxy:
         self.port = 0
         self.made = 0
         """Connections so far."""
+        self._forgotten = 0
+        """The first so many of them lead nowhere any more."""
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._changed = asyncio.Event()
@@ -84,6 +86,10 @@ class TcpProxy:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def forget(self) -> None:
+        """Let open connections lead nowhere from now on, as a firewall that lost its table does; new ones pass."""
+        self._forgotten = self.made
+
     @property
     def open_connections(self) -> int:
         return len(self._connections)
@@ -94,20 +100,20 @@ class TcpProxy:
         assert task is not None
         self._connections[task] = writer
         try:
-            await self._join(reader, writer)
+            await self._join(self.made, reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # one of both ends is gone; that is what this is for
         finally:
             del self._connections[task]
             writer.close()
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while self.way is Way.BLACK_HOLE:
             await self._changed.wait()
         beyond_reader, beyond_writer = await self._connect()
         try:
-            there = asyncio.create_task(self._carry(reader, beyond_writer, back=False))
-            back = asyncio.create_task(self._carry(beyond_reader, writer, back=True))
+            there = asyncio.create_task(self._carry(number, reader, beyond_writer, back=False))
+            back = asyncio.create_task(self._carry(number, beyond_reader, writer, back=True))
             try:
                 await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -122,8 +128,12 @@ class TcpProxy:
             return await asyncio.open_unix_connection(str(self.target))
         return await asyncio.open_connection(*self.target)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
+    async def _carry(
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool
+    ) -> None:
         while data := await reader.read(CHUNK_BYTES):
+            if number <= self._forgotten:
+                continue
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             while self.way is Way.BLACK_HOLE or (back and self.way is Way.HALF_OPEN):
