@@ -69,6 +69,17 @@ async def test_doubt_outlives_later_failures(service):
     assert [decision["reason"] for decision in await service.decisions("ada")][-1] == "daily_cap"
 
 
+async def test_refusals_do_not_use_up_repetitions(service):
+    """Refused six times and then in doubt, a message is still repeated: what was refused reached nobody."""
+    await ready(service, **RESEND)
+    service.fcm.script(Answer(kind="unavailable", retry_after="0", times=6), Answer(kind="cut"))
+    await service.walk_in("ada")
+    await until(service, "select 1 from messages where state = 'unknown'")
+    await service.pass_time(seconds=40)
+    (message,) = await until(service, "select attempts from messages where state = 'accepted'")
+    assert message["attempts"] == 8
+
+
 async def test_an_opt_out_in_mid_air_forbids_the_retry(service):
     """The topic goes off while the provider says 'later': the message is named in_flight and never begun again."""
     await ready(service)

@@ -39,12 +39,15 @@ SENDER: Final = "geoservice sender"
 """What the database calls the connection that a sender listens on."""
 COUNT_EVERY_S: Final = 1.0
 CLAIM_MAX: Final = 50
-"""So many messages are claimed at once: few enough that starting them does not hold up the event loop."""
-START_AT_ONCE: Final = 8
+"""So many messages are claimed at once: each claim costs two commits, however many it takes."""
+START_AT_ONCE: Final = 4
+START_EVERY_S: Final = 0.002
+"""So few calls begin at once: those that begin together are answered together, and hold up the event loop twice."""
 LEASE_S: Final = 60.0
 """Longer than the longest call; on the database's clock."""
-STALLED_S: Final = LEASE_S / 2
-"""A call that has not begun so long after its last look does not begin: the lease may be somebody else's soon."""
+STALLED_S: Final = LEASE_S / 3
+"""A call that has not begun so long after its last look does not begin: with all that it may wait for (an access token,
+an answer, another token, another answer) it must be over before the lease is."""
 RESENDS_MAX: Final = 5
 """So often a message in doubt is tried again, if its campaign says `resend`."""
 _POLL_S: Final = 1.0
@@ -93,6 +96,8 @@ class Deliver:
                     rest_s = await self._look()
                 except (GeoserviceError, asyncpg.PostgresError, *UNREACHABLE) as error:
                     _log.warning("delivery_paused", error=type(error).__name__)
+                    if listener is not None and isinstance(error, TimeoutError):
+                        listener.terminate()  # its way is dead without a word, and would stay so
                     rest_s = _POLL_S
                     await asyncio.sleep(_POLL_S)
                 if rest_s:
@@ -170,7 +175,8 @@ class Deliver:
         finally:
             self._claims.discard(claim_id)
             governor.give_back(permitted - len(rows))
-        await self._start(governor, claim_id, rows, began_s)
+        if rows:
+            self._later(self._start(governor, claim_id, rows, began_s))
         if claimed < permitted:
             return _POLL_S
         return 0.0 if permitted == CLAIM_MAX else _SOON_S
@@ -182,7 +188,7 @@ class Deliver:
         async def work(connection: Connection) -> int:
             claimed = len(await _sql.claim.fetch(connection, limit=permitted, **lease))
             if claimed < permitted:
-                again = {"limit": permitted - claimed, "max_attempts": RESENDS_MAX}
+                again = {"limit": permitted - claimed, "resends_max": RESENDS_MAX}
                 claimed += len(await _sql.resend_unknown.fetch(connection, **again, **lease))
             return claimed
 
@@ -196,7 +202,7 @@ class Deliver:
     async def _start(self, governor: Governor, claim_id: str, rows: Sequence[asyncpg.Record], began_s: float) -> None:
         for number, row in enumerate(rows):
             if number and number % START_AT_ONCE == 0:
-                await asyncio.sleep(0)  # let these begin, and everybody else have a turn
+                await asyncio.sleep(START_EVERY_S)
             self._later(self._send(governor, claim_id, row, began_s))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

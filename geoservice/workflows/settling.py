@@ -154,8 +154,6 @@ class Completer:
         """Store a batch; gives what should be tried again. One that cannot be stored is parted from the others."""
         try:
             stored = await self._complete(batch)
-            unstored = [each for each in batch if each.message_id not in stored]
-            held = await self._held(unstored) if unstored else set()
         except (Unavailable, *UNREACHABLE):
             return _in_time(batch)
         except asyncpg.PostgresError as error:
@@ -168,11 +166,21 @@ class Completer:
         for each in batch:
             if each.message_id in stored and not MESSAGE_MOVES[each.settled.state] - {MessageState.CLAIMED}:
                 ENDED.labels(each.settled.state.value, each.settled.failure or "none").inc()
-        late = len(unstored) - len(held)
+        return await self._unstored([each for each in batch if each.message_id not in stored])
+
+    async def _unstored(self, completions: Sequence[Completion]) -> list[Completion]:
+        """Give those of these that should be tried again; the others came too late."""
+        if not completions:
+            return []
+        try:
+            held = await self._held(completions)
+        except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
+            return _in_time(completions)
+        late = len(completions) - len(held)
         if late:
             LATE_OUTCOMES.inc(late)
             _log.warning("outcomes_late", messages=late, detail="Their leases were lost; they stay as they are.")
-        return _in_time([each for each in unstored if each.message_id in held])
+        return _in_time([each for each in completions if each.message_id in held])
 
     async def _complete(self, batch: Sequence[Completion]) -> set[str]:
         rows = await self._database.run(

@@ -38,13 +38,14 @@ returning m.customer_id, m.message_id;
 
 -- name: resend_unknown
 -- Only campaigns that said `resend`: the phone replaces the first copy, if there is one, by tag and collapse id. One
--- that her phone has reported is in no doubt any more.
+-- that her phone has reported is in no doubt any more. Tries that were refused do not count: they reached nobody.
 update messages set state = 'claimed', claim_id = :claim_id,
                     lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 where (customer_id, message_id) in (
     select customer_id, message_id from messages
     where state = 'unknown' and resend and channel = :channel and not unwanted and not_before <= :at
-      and expires_at > :at and attempts < :max_attempts
+      and expires_at > :at
+      and (select count(*) from jsonb_array_elements(tries) as try where try ->> 'state' = 'unknown') <= :resends_max
       and not exists (select from message_events e where e.customer_id = messages.customer_id
                       and e.message_id = messages.message_id)
       and not exists (select from stops
