@@ -79,6 +79,7 @@ async def test_withdrawing_location_forgets_at_once(shop, who):
     assert (await shop.ok("GET", "/v1/me/presence", who=shop.customer(who)))["items"] == []
     (device,) = await shop.sql("select track, location_allowed from devices where customer_id = $1", who)
     assert (device["track"], device["location_allowed"]) == (None, False)
+    assert not await shop.sql("select from ping_receipts where customer_id = $1", who)
     (visit,) = await shop.sql("select ended_at, present from visits where customer_id = $1", who)
     assert visit["ended_at"] is not None
     assert visit["present"] == []

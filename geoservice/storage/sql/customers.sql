@@ -93,7 +93,9 @@ left join notices n using (version);
 update devices set location_allowed = true where customer_id = :customer_id;
 
 -- name: forget_location
--- The last fix and every presence go; the order mark stays, it is a time without a place.
+-- The last fix, every presence and the receipts of pings go: their hashes are of places, too, and who knows a time and a
+-- town can try them out. The order mark stays, it is a time without a place.
+with receipts as (delete from ping_receipts where customer_id = :customer_id)
 update devices set location_allowed = false, track = null where customer_id = :customer_id;
 
 -- name: end_visits
