@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -70,7 +71,7 @@ def _revisions() -> tuple[str, ...]:
 async def migrate(dsn: str, revision: str = "head") -> None:
     """Run the missing migrations; safe to call again, from several processes at once, and under a running service.
 
-    Raises NotReady.
+    The tables of a newer version serve this one, and stay as they are. Raises NotReady.
     """
 
     async def connect() -> asyncpg.Connection:
@@ -117,6 +118,10 @@ async def _upgrade_between_others(connection: AsyncConnection, revision: str) ->
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
+    there = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()  # Alembic begins transactions of its own
+    if there is not None and there not in _revisions():
+        return  # somebody went back to this version
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
