@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from typing import Any, Final
@@ -21,6 +22,9 @@ GC_AFTER: Final = 20_000
 """New objects between two looks of the garbage collector; a large batch makes some ten thousand at once."""
 
 SWITCH_S: Final = 0.0005
+
+OPEN_FILES: Final = 65_536
+"""Each connection is an open file, and many systems start programs with 1,024 of them unless they ask for more."""
 
 
 def add_to(commands: Any) -> None:
@@ -56,9 +60,18 @@ def _serve(arguments: argparse.Namespace) -> int:
         settings = load_settings({**os.environ, **given})
     configure_logs(settings.log_format, level=settings.log_level)
     log_what_nobody_catches()
+    _allow_connections()
     if arguments.processes > 1:
         return uvloop.run(_run_fleet(settings, arguments.processes))
     return uvloop.run(run_until_told(settings, share_port=arguments.share_port))
+
+
+def _allow_connections() -> None:
+    """Take as many open files as are needed and allowed; the processes of a fleet inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _told(*, by_parent: bool = False) -> asyncio.Event:

@@ -64,8 +64,14 @@ async def is_migrated(connection: asyncpg.Connection) -> bool:
 
 @cache
 def _revisions() -> tuple[str, ...]:
-    """Name the revisions of this version, newest first; read once, since every file of a migration is run for it."""
-    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    """Name the revisions of this version, newest first; read once, since every file of a migration is run for it.
+
+    Raises NotReady when there is nothing to be read: a process without a free file handle sees an empty folder.
+    """
+    found = tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    if not found:
+        raise NotReady("The migrations cannot be read.")
+    return found
 
 
 async def migrate(dsn: str, revision: str = "head") -> None:

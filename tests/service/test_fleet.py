@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -77,6 +78,20 @@ async def test_a_fleet_whose_parent_is_killed_leaves_nobody_on_the_port(database
         async with asyncio.timeout(30):
             while any(Path(f"/proc/{pid}").exists() for pid in orphans):
                 await asyncio.sleep(0.1)
+
+
+async def test_many_may_connect_where_programs_start_with_few_files(database_url, tmp_path):
+    """Started with the few open files that systems give by default, a service takes more, as far as it may."""
+    few, most = 256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+    try:
+        async with fleet(database_url, tmp_path) as running:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            for pid in [running.process.pid, *children(running.process.pid)]:
+                assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == min(most, 65_536)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_a_fleet_that_cannot_serve_says_so_and_ends(tmp_path):
