@@ -8,10 +8,10 @@ GeoserviceError
 │   ├── Forbidden            403  the role does not allow this
 │   ├── NotFound             404  unknown, or another customer's
 │   ├── Conflict             409  clashes with what is there
+│   ├── PreconditionFailed   412  somebody else was faster: what If-Match names is not what is there
 │   ├── TooLarge             413  more than this route takes
 │   ├── UnsupportedMedia     415  a content type that this route does not read
 │   ├── Invalid              422  well-formed but wrong; ``details`` point into the body
-│   ├── PreconditionFailed   412  somebody else was faster: what If-Match names is not what is there
 │   └── TooManyRequests      429  slower, please; comes with Retry-After
 └── Unavailable              503  not now; comes with Retry-After
     ├── Overloaded                more work waits than the service accepts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -32,7 +32,7 @@ async def import_geofences(call: Call) -> web.Response:
     query, services = call.query(schemas.ImportQuery), call.services
     upload = geofences.Upload(
         await _document(call),
-        mode=cast("geofences.Mode", query.mode),
+        mode=query.mode,
         make_valid=query.make_valid,
         dry_run=query.dry_run,
         confirm_removed=query.confirm_removed,

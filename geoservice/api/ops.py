@@ -17,7 +17,7 @@ from geoservice.decisions.reasons import REASONS, Reason
 from geoservice.errors import Forbidden, NotFound
 from geoservice.vocabulary import Role
 from geoservice.workflows import customers, operating, publishing, standing
-from geoservice.workflows.directory import load_stores
+from geoservice.workflows.directory import load_store, load_stores
 from geoservice.workflows.languages import language_of
 
 OPS: Final = frozenset({Role.OPS})
@@ -48,10 +48,7 @@ async def get_stores(call: Call) -> web.Response:
 async def get_store(call: Call) -> web.Response:
     """Give one store."""
     async with call.services.database.connection() as connection:
-        store = (await load_stores(connection)).get(call.id())
-    if store is None:
-        raise NotFound("There is no such store.")
-    return answer(_write_store(store))
+        return answer(_write_store(await load_store(connection, call.id())))
 
 
 def _write_store(store: Any) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from geoservice.vocabulary import (
     Platform,
     in_utc,
 )
+from geoservice.workflows.geofences import Mode
+from geoservice.workflows.policy import LocalTime
 from geoservice.workflows.queue import IngestReceipt
 
 PINGS_MAX: Final = 5_000
@@ -123,10 +125,6 @@ class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
     language: ShortText | None = None
     source: Annotated[str, Meta(max_length=200)] | None = None
     os_permission: OsPermission | None = None
-
-
-LocalTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
-"""Hours and minutes on a wall clock, for example 21:00."""
 
 
 class QuietHoursBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -265,7 +263,7 @@ class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """``POST /v1/geofences/import``."""
 
     dry_run: bool = False
-    mode: Annotated[str, Meta(pattern="^(merge|replace)$")] = "merge"
+    mode: Mode = "merge"
     make_valid: bool = False
     confirm_removed: Annotated[int, Meta(ge=0)] | None = None
 

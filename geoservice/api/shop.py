@@ -15,6 +15,7 @@ from geoservice.decisions.served import Feed
 from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.vocabulary import Id, Instant, Role
 from geoservice.workflows import products
+from geoservice.workflows.geofences import Mode
 
 SHOP: Final = frozenset({Role.OPS, Role.SERVER})
 PRODUCTS_MAX: Final = 5_000
@@ -51,7 +52,7 @@ class StockQuery(ProductsQuery, frozen=True, forbid_unknown_fields=True):
 class StockModeQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """``PUT /v1/stores/{id}/stock``: ``replace`` forgets what the body does not name."""
 
-    mode: Annotated[str, Meta(pattern="^(merge|replace)$")] = "merge"
+    mode: Mode = "merge"
 
 
 class FeedQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ from geoservice.decisions.campaigns import Campaign, CampaignSpec
 from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.facts import GeofenceFacts, RetailerDefaults, StoreFacts
 from geoservice.decisions.listening import Listeners
-from geoservice.errors import GeoserviceError
+from geoservice.errors import GeoserviceError, NotFound
 from geoservice.geofencing.catalogue import Catalogue
 from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
 from geoservice.storage.database import UNREACHABLE, Database
@@ -240,6 +240,14 @@ def as_fact(fence: Geofence) -> GeofenceFacts:
 async def load_stores(connection: Connection) -> dict[str, Store]:
     """Read every store."""
     return {row["store_id"]: Store(**dict(row)) for row in await _sql.stores.fetch(connection)}
+
+
+async def load_store(connection: Connection, store_id: str) -> Store:
+    """Read one store; raises NotFound."""
+    row = await _sql.store.row(connection, store_id=store_id)
+    if row is None:
+        raise NotFound("There is no such store.")
+    return Store(**dict(row))
 
 
 async def load_geofences(connection: Connection) -> list[Geofence]:

@@ -23,6 +23,7 @@ _directory = Queries("directory")
 
 Seconds = Annotated[int, Meta(ge=0, le=WINDOW_MAX_S)]
 LocalTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
+"""Hours and minutes on a wall clock, for example 21:00."""
 
 
 class QuietBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

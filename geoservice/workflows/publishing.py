@@ -1,10 +1,10 @@
-"""Store operations: stores, geofences, campaigns. All or nothing, with a report; matchers hear of it at commit."""
+"""Store operations: stores and campaigns. Matchers hear of each change at commit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -19,13 +19,8 @@ from geoservice.errors import ErrorDetail, Invalid, NotFound
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import Latitude, Longitude, to_jsonable
-from geoservice.workflows.directory import Store, load_stores
+from geoservice.workflows.directory import Store, load_store
 from geoservice.workflows.preconditions import ANYTHING, Expected
-
-LISTED_IDS: Final = 1_000
-"""So many ids a kind of change are named in a report; the counts are always complete."""
-
-Mode = Literal["merge", "replace"]
 
 _sql = Queries("directory")
 
@@ -90,9 +85,7 @@ async def mute_store(database: Database, store_id: str, at: datetime) -> datetim
 
     async def work(connection: Connection) -> datetime:
         await _sql.publish.value(connection, room="stores")
-        store = (await load_stores(connection)).get(store_id)
-        if store is None:
-            raise NotFound("There is no such store.")
+        store = await load_store(connection, store_id)
         until = local_midnight_after(ZoneInfo(store.timezone), at)
         await _sql.mute_store.run(connection, store_id=store_id, until=until)
         await _sql.cancel_of_store.run(connection, store_id=store_id, at=at)

@@ -11,6 +11,9 @@ select pg_notify('geoservice_directory', :room);
 -- name: stores
 select store_id, name, lat, lon, timezone, opening_hours, address, muted_until from stores order by store_id;
 
+-- name: store
+select store_id, name, lat, lon, timezone, opening_hours, address, muted_until from stores where store_id = :store_id;
+
 -- name: save_store
 insert into stores (store_id, name, lat, lon, timezone, opening_hours, address, updated_at)
 values (:store_id, :name, :lat, :lon, :timezone, :opening_hours, :address, :at)
