@@ -20,7 +20,6 @@ from typing import Final, TypeAlias
 import msgspec
 
 from geoservice.decisions.campaigns import Campaign
-from geoservice.decisions.channels import channel_of
 from geoservice.decisions.decide import Decision, Outcome, Rank, decide
 from geoservice.decisions.facts import Facts, Slot
 from geoservice.geofencing.geofence import Geofence
@@ -28,12 +27,12 @@ from geoservice.geofencing.track import DeviceTrack
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import UNDECIDED
-from geoservice.vocabulary import GeofenceKind, MessageState, TransitionKind
+from geoservice.vocabulary import GeofenceKind, TransitionKind
 from geoservice.workflows.attention import note_visits
 from geoservice.workflows.directory import Snapshot, brought_up
 from geoservice.workflows.ids import fresh_ids
 from geoservice.workflows.known import Known, Row, facts_of, load, load_shops, transition_of
-from geoservice.workflows.reserving import Entry, campaign_of, write_down
+from geoservice.workflows.reserving import Entry, campaign_of, slot_of, write_down
 from geoservice.workflows.visits import OUTWARD, RESUME_WITHIN, Visits
 
 _sql = Queries("engage")
@@ -266,7 +265,7 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
             )
         )
         if decision.takes_slot:
-            slots.insert(0, _slot(message_id or decision_id, decision, facts, at))
+            slots.insert(0, slot_of(message_id or decision_id, decision, facts, at))
         if message_id is not None and campaign_of(facts, decision).spec.limits.hourly_ceiling is not None:
             ledger.sent[decision.campaign_id] += 1
 
@@ -275,23 +274,6 @@ def _is_valid(fence: Geofence, at: datetime) -> bool:
     """Whether the geofence's own validity holds; outside of it there is nothing to say about it."""
     return (fence.valid_from is None or fence.valid_from <= at) and (
         fence.valid_until is None or at < fence.valid_until
-    )
-
-
-def _slot(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Slot:
-    assert decision.expires_at is not None  # noqa: S101 - every Send has one
-    return Slot(
-        message_id=message_id,
-        campaign_id=decision.campaign_id,
-        topic=campaign_of(facts, decision).spec.topic,
-        state=MessageState.PENDING,
-        reserved_at=at,
-        expires_at=decision.expires_at,
-        store_id=facts.store.store_id if facts.store else None,
-        geofence_id=facts.geofence.geofence_id,
-        visit_id=facts.visit_id,
-        product_id=decision.product_id,
-        channel=channel_of(facts, campaign_of(facts, decision).audience.channels),
     )
 
 

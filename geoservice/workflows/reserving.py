@@ -12,10 +12,10 @@ from geoservice.decisions.campaigns import Ambiguous, Campaign
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.decide import Decision, Outcome
-from geoservice.decisions.facts import Facts
+from geoservice.decisions.facts import Facts, Slot
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import DECISIONS
-from geoservice.vocabulary import to_json, to_jsonable
+from geoservice.vocabulary import MessageState, to_json, to_jsonable
 
 _sql = Queries("engage")
 _experiments = Queries("experiments")
@@ -38,6 +38,25 @@ class Entry:
 def campaign_of(facts: Facts, decision: Decision) -> Campaign:
     """The campaign that a decision is of."""
     return next(campaign for campaign in facts.campaigns if campaign.campaign_id == decision.campaign_id)
+
+
+def slot_of(message_id: str, decision: Decision, facts: Facts, at: datetime) -> Slot:
+    """The slot that a message holds from now on."""
+    assert decision.expires_at is not None  # noqa: S101 - whatever holds a slot has one
+    campaign = campaign_of(facts, decision)
+    return Slot(
+        message_id=message_id,
+        campaign_id=decision.campaign_id,
+        topic=campaign.spec.topic,
+        state=MessageState.PENDING,
+        reserved_at=at,
+        expires_at=decision.expires_at,
+        store_id=facts.store.store_id if facts.store else None,
+        geofence_id=facts.geofence.geofence_id,
+        visit_id=facts.visit_id,
+        product_id=decision.product_id,
+        channel=channel_of(facts, campaign.audience.channels),
+    )
 
 
 async def write_down(connection: Connection, entries: Sequence[Entry], at: datetime) -> None:

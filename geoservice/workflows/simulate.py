@@ -28,6 +28,7 @@ from geoservice.decisions.campaigns import Campaign, CampaignSpec, CampaignState
 from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.decide import Decision, Outcome, decide
 from geoservice.decisions.facts import (
+    Facts,
     Preferences,
     RetailerDefaults,
     ShopFacts,
@@ -45,6 +46,7 @@ from geoservice.workflows.directory import Snapshot, as_fact
 from geoservice.workflows.known import Known, Row, consent_of, event_of, facts_of, transition_of, visit_of
 from geoservice.workflows.policy import in_force
 from geoservice.workflows.products import Shop, load_shop
+from geoservice.workflows.reserving import slot_of
 from geoservice.workflows.visits import OUTWARD
 
 CUSTOMERS_AT_ONCE: Final = 50
@@ -251,20 +253,21 @@ class _Replay:
             if at > self.report.until:
                 self.report.waiting += 1
                 continue
-            decision = self._moment(history, row, due_at, own, seen, at)
+            moment = self._moment(history, row, due_at, own, seen, at)
             seen.add(row["transition_id"])
-            if decision is None:
+            if moment is None:
                 continue
+            facts, decision = moment
             self._note(row, decision, at)
             if decision.outcome is Outcome.DEFER and decision.until is not None:
                 again_at = self._again_at(history, row, decision.until, at)
                 heapq.heappush(moments, (again_at, next(order), row, decision.until))
             elif decision.outcome is Outcome.SEND:
-                own.insert(0, self._own_slot(history, row, decision, at))
+                own.insert(0, self._own_slot(history, row, facts, decision, at))
 
     def _moment(
         self, history: _History, row: Row, due_at: datetime | None, own: list[Slot], seen: set[str], at: datetime
-    ) -> Decision | None:
+    ) -> tuple[Facts, Decision] | None:
         fence = self.snapshot.fence(row["geofence_id"])
         if fence is None or not self.listener.of(transition_of(row), as_fact(fence)):
             return None
@@ -283,7 +286,7 @@ class _Replay:
             facts = msgspec.structs.replace(
                 facts, waited={self.candidate.campaign_id: due_at}, still_there=_is_still_there(history, row, at)
             )
-        return next((d for d in decide(facts, at) if d.campaign_id == self.candidate.campaign_id), None)
+        return next(((facts, d) for d in decide(facts, at) if d.campaign_id == self.candidate.campaign_id), None)
 
     def _again_at(self, history: _History, row: Row, due_at: datetime, at: datetime) -> datetime:
         """When a campaign that waits is looked at again: when it was due, or when that was really done."""
@@ -322,25 +325,13 @@ class _Replay:
             and (message["reserved_at"] < at or message["transition_id"] in seen - {row["transition_id"]})
         ]
 
-    def _own_slot(self, history: _History, row: Row, decision: Decision, at: datetime) -> Slot:
+    def _own_slot(self, history: _History, row: Row, facts: Facts, decision: Decision, at: datetime) -> Slot:
         for message in history.messages:
             same = message["campaign_id"] == self.candidate.campaign_id
             if same and message["transition_id"] == row["transition_id"]:
                 return _slot_then(message, self.report.until)
-        fence = self.snapshot.fence(row["geofence_id"])
-        return Slot(
-            message_id=f"simulated-{row['transition_id']}",
-            campaign_id=self.candidate.campaign_id,
-            topic=self.candidate.spec.topic,
-            state=MessageState.ACCEPTED,
-            reserved_at=at,
-            expires_at=decision.expires_at or at,
-            accepted_at=at,
-            store_id=fence.store_id if fence else None,
-            geofence_id=row["geofence_id"],
-            visit_id=row["visit_id"],
-            product_id=decision.product_id,
-        )
+        reserved = slot_of(f"simulated-{row['transition_id']}", decision, facts, at)
+        return msgspec.structs.replace(reserved, state=MessageState.ACCEPTED, accepted_at=at)
 
     def _policy(self, at: datetime) -> RetailerDefaults:
         return [policy for since, policy in self.policies if since is None or since <= at][-1]

@@ -121,6 +121,32 @@ async def test_a_dry_run_tells_how_often_and_why_not(service):
     assert wrong.status == 422
 
 
+async def test_a_replay_counts_the_ghosts_of_other_campaigns(service):
+    """Whoever was held out of one campaign had her slot taken, so that a dry run of another finds it taken, too."""
+    for store_id, (lat, lon) in PLACES.items():
+        await service.set_up_store(store_id, lat, lon)
+    anything = {"context": {}, "uses": []}
+    for campaign_id, store_id in (("first", "harbour"), ("second", "market")):
+        trigger = {"on": "enter", "store_ids": [store_id], "after_s": 0}
+        experiment = {"holdout_percent": 90} if campaign_id == "first" else None
+        await service.set_up_campaign(campaign_id, trigger=trigger, experiment=experiment, **anything)
+    names = [f"c{n}" for n in range(6)]
+    for name in names:
+        await service.opt_in(name)
+    for place in PLACES.values():
+        start = service.now
+        for name in names:
+            await service.set_clock(start)
+            await service.walk_in(name, *place)
+        await service.settled()
+        await service.pass_time(hours=1)
+    reasons = [each["reason"] for name in names for each in await service.decisions(name)]
+    assert "held_out" in reasons
+    assert reasons.count("min_gap") == len(names)
+    found = await service.ok("POST", "/v1/campaigns/second/dry-run", who=service.ops)
+    assert (found["sent"], found["suppressed"]) == (0, {"min_gap": len(names)})
+
+
 async def test_the_command_replays_a_file(service, tmp_path):
     """``geoservice simulate`` reads a campaign from a file and prints what it came to."""
     await service.set_up_store()

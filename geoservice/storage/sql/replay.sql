@@ -48,7 +48,13 @@ select m.customer_id, m.message_id, m.campaign_id, m.topic, m.reserved_at, m.exp
        case when m.in_doubt and m.state <> 'accepted' then 'unknown' else m.state end as state
 from messages m left join decisions d on d.customer_id = m.customer_id and d.decision_id = m.decision_id
 where m.customer_id = any(:customer_ids::text[]) and m.reserved_at > :since and m.reserved_at <= :until
-order by m.customer_id, m.reserved_at desc;
+union all
+-- The ghosts of held-out customers held slots as messages do.
+select g.customer_id, g.ghost_id, g.campaign_id, g.topic, g.reserved_at, g.reserved_at, g.reserved_at, g.store_id,
+       g.geofence_id, g.visit_id, g.product_id, g.channel, g.reserved_at, d.transition_id, 'accepted'
+from ghosts g left join decisions d on d.customer_id = g.customer_id and d.decision_id = g.decision_id
+where g.customer_id = any(:customer_ids::text[]) and g.reserved_at > :since and g.reserved_at <= :until
+order by customer_id, reserved_at desc;
 
 -- name: answers
 select customer_id, message_id, event, at from message_events
