@@ -144,8 +144,12 @@ class Timeline:
 
     def evaluate(self, condition: Condition) -> Evidence:
         """Whether the condition holds, on which events, and whether a purchase has served it already."""
-        if isinstance(condition, Interest):
-            return self._evidence_of(condition)
+        if isinstance(condition, Interest):  # what most conditions are: one interest alone
+            look = self._look(condition)
+            if look.match is None:
+                return _NO_EVIDENCE
+            ended = look.served is not None and condition.not_purchased
+            return Evidence(True, (look.match,), (look.served,) if ended and look.served else (), look.match)
         matches = self._matches(condition)
         strongest = max(matches, key=_strength, default=None) if len(matches) > 1 else matches[0] if matches else None
         if self._holds(condition, purchases_count=True):
@@ -153,14 +157,6 @@ class Timeline:
         if self._holds(condition, purchases_count=False):
             return Evidence(True, matches, tuple(self._served(matches)), strongest)
         return Evidence(False, matches, (), strongest)
-
-    def _evidence_of(self, interest: Interest) -> Evidence:
-        """What most conditions are: one interest alone."""
-        look = self._look(interest)
-        if look.match is None:
-            return _NO_EVIDENCE
-        ended = look.served is not None and interest.not_purchased
-        return Evidence(True, (look.match,), (look.served,) if ended and look.served else (), look.match)
 
     def _look(self, interest: Interest) -> _Look:
         look = self._looks.get(interest)

@@ -74,6 +74,8 @@ class Usage:
             if slot.visit_id is not None:
                 self._of_visit[slot.visit_id] += 1
                 self._of_both.add((slot.visit_id, slot.campaign_id))
+        self.has_told = bool(self._of_product)
+        """Whether any message was about a product."""
         own_cap = facts.preferences.daily_cap
         self.cap = facts.retailer.daily_cap if own_cap is None else min(own_cap, facts.retailer.daily_cap)
         self.daily_refusals = [
@@ -88,11 +90,6 @@ class Usage:
     def of_campaign(self, campaign_id: str) -> list[datetime]:
         """When this campaign's messages count."""
         return self._of_campaign.get(campaign_id, [])
-
-    @property
-    def has_told(self) -> bool:
-        """Whether any message was about a product."""
-        return bool(self._of_product)
 
     def told_of(self, product_id: str | None) -> list[tuple[str, datetime]]:
         """Which campaigns have told her of this product, and when that counts."""

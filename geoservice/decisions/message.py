@@ -66,7 +66,7 @@ def interest_values(match: Match, place: Values, days: Days) -> Values:
 def render_check(texts: Texts, values: Values) -> tuple[Check, Payload | None]:
     """Check 10: every text can be written, fits the provider's limit, and may be read by whoever sees the phone."""
     if texts.language is None:
-        return _rendered(texts, tuple([values.get(name) for name in texts.variables]))
+        return _rendered(texts, tuple(map(values.get, texts.variables)))
     return _rendered(
         texts, tuple([values.get(_IN_HER_LANGUAGE.get(name, ""), values.get(name)) for name in texts.variables])
     )
