@@ -51,6 +51,7 @@ async def forget_locations(database: Database, clock: Clock) -> None:
 
     async def work(connection: Connection) -> int:
         rows = await _ops.forget_old_tracks.fetch(connection, before=at - FORGET_FIX_AFTER)
+        rows += await _ops.forget_wrong_clocks.fetch(connection, before=at - FORGET_FIX_AFTER)
         customer_ids = sorted({row["customer_id"] for row in rows})
         await _ops.end_stale_visits.run(connection, customer_ids=customer_ids, before=at - FORGET_FIX_AFTER)
         return len(rows)

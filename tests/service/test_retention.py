@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from conftest import NOON, Client, environment, running
+from conftest import NOON, Client, environment, fix, running
 
 from geoservice.storage.database import Database, open_pool
 from geoservice.workflows import retention, upkeep
@@ -162,6 +162,29 @@ async def test_every_time_is_in_the_metrics(shop):
     metrics = (await shop.call("GET", "/metrics")).body.decode()
     for table in ("devices", "ping_receipts"):
         assert re.search(rf'geoservice_retention_deleted_rows_total\{{table="{table}"\}} [1-9]', metrics)
+
+
+async def test_a_clock_that_was_ahead_keeps_nothing_for_longer(shop):
+    """What a phone said whose clock was years ahead goes a day after it came, and the phone is listened to again."""
+    await shop.opt_in("kim")
+    ahead = timedelta(days=3_650)
+    kim = shop.customer("kim")
+    now = await shop.ok("GET", "/v1/clock", who=shop.ops)
+    at = datetime.fromisoformat(now["now"])
+    await shop.set_clock(at)
+    ping = {"device_id": "phone", "sent_at": at + ahead, "pings": [fix(at + ahead, 53.55, 10.0)]}
+    assert (await shop.call("POST", "/v1/pings", ping, who=kim)).body["accepted"] == 1
+
+    async def kept_after(hours: int) -> int:
+        await shop.set_clock(at + timedelta(hours=hours))
+        async with await open_pool(shop.app.settings.database_url, size=1) as pool:
+            await upkeep.forget_locations(Database(pool, shop.app.settings.database_url), shop.app.clock)
+        return (await shop.sql("select count(*) from devices where customer_id = 'kim' and track is not null"))[0][0]
+
+    assert [await kept_after(hours) for hours in (23, 25)] == [1, 0]
+    right = at + timedelta(hours=25)
+    ping = {"device_id": "phone", "sent_at": right, "pings": [fix(right, 53.55, 10.0)]}
+    assert (await shop.call("POST", "/v1/pings", ping, who=kim)).body["accepted"] == 1
 
 
 async def test_much_goes_in_slices(shop, monkeypatch):

@@ -109,6 +109,18 @@ where (customer_id, device_id) in (
     order by customer_id, device_id limit 1000 for no key update skip locked)
 returning customer_id;
 
+-- name: forget_wrong_clocks
+-- L1. What a phone wrote whose clock is an hour ahead of ours and more is as old as our hearing of it. Its order begins
+-- anew, too: otherwise nothing that it says once its clock is right would be news for as long as it had been wrong.
+update devices set track = null, newest_at = null, newest_beacons_at = null, newest_os_at = null
+where (customer_id, device_id) in (
+    select customer_id, device_id from devices d
+    where greatest(newest_at, newest_beacons_at, newest_os_at) > :before::timestamptz + interval '25 hours'
+      and not exists (select from ping_receipts r where r.customer_id = d.customer_id and r.device_id = d.device_id
+                                                    and r.received_at >= :before)
+    order by customer_id, device_id limit 1000 for no key update skip locked)
+returning customer_id;
+
 -- name: end_stale_visits
 update visits set ended_at = started_at, present = '{}'
 where (customer_id, visit_id) in (
