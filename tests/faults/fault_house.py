@@ -216,18 +216,23 @@ class House:
 
     # Messages --------------------------------------------------------------------------------------------------
 
-    async def outbox_of(self, count: int) -> list[str]:
-        """Let a message for each of so many customers wait, as if all had just been decided."""
-        (walker,) = await self.crowd(1)
-        await self.arrive([walker])
-        await self.in_state("accepted", [walker])
-        names = await self.crowd(count)
+    async def outbox_of(self, count: int, *kinds: str) -> list[list[str]]:
+        """Let so many messages of each kind wait for an hour, as if just decided; give their customers."""
+        walkers = await self.crowd(len(kinds))
+        for walker, kind in zip(walkers, kinds, strict=True):
+            await self.arrive([walker], place_of(0, kind))
+        await self.in_state("accepted", walkers)
+        crowds = [await self.crowd(count) for _ in kinds]
         connection = await asyncpg.connect(self.database_url)
         try:
-            await address(connection, walker, names)
+            async with connection.transaction():
+                for walker, names in zip(walkers, crowds, strict=True):
+                    await address(connection, walker, names)
+                    later = "update messages set expires_at = now() + interval '1 hour' where customer_id = any($1)"
+                    await connection.execute(later, names)
         finally:
             await connection.close()
-        return names
+        return crowds
 
     async def call_off(self, customers: list[str]) -> None:
         """Let the moment of what still waits for them be over, and wait until nothing of theirs is under way."""

@@ -12,6 +12,9 @@ from verdict import verdict
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
 MESSAGES = 5_000
+"""Of each kind."""
+LATE = 500
+"""So many of them are decided while the service is being killed; the others wait already."""
 KILLS = 25
 
 
@@ -20,10 +23,11 @@ async def test_25_kills_in_a_row(postgres, furnished, tmp_path):
     rng = random.Random(25)  # noqa: S311 - the same moments in every run
     async with house(postgres, furnished, tmp_path) as ours:
         await ours.provider.script({"kind": "accept", "delay_s": 0.05, "times": None})
-        plain, insistent = await ours.crowd(MESSAGES), await ours.crowd(MESSAGES)
+        late = [await ours.crowd(LATE), await ours.crowd(LATE)]
+        waiting = await ours.outbox_of(MESSAGES - LATE, "plain", "insistent")
         async with (
-            ours.arriving(plain, place_of(0), at_once=32),
-            ours.arriving(insistent, place_of(0, "insistent"), at_once=32),
+            ours.arriving(late[0], place_of(0), at_once=32),
+            ours.arriving(late[1], place_of(0, "insistent"), at_once=32),
         ):
             for number in range(1, KILLS + 1):
                 # Spread over the run: the next kill comes when the next part of it was accepted.
@@ -33,6 +37,7 @@ async def test_25_kills_in_a_row(postgres, furnished, tmp_path):
                 await ours.end_leases()
                 await ours.service.app.start()
         await ours.at_rest(300)
+        plain, insistent = (late[0] + waiting[0], late[1] + waiting[1])
         found = await verdict(ours, [*plain, *insistent])
     by_default, resent = found.of(set(plain)), found.of(set(insistent))
     assert by_default.states.total() == resent.states.total() == MESSAGES

@@ -57,7 +57,7 @@ async def pushed_by(client: Client) -> int:
 async def test_two_processes_share_the_pace_of_one_account(pair):
     """Hundreds of messages wait and two processes send: together they are no faster than one may be."""
     ours, began_s = pair
-    waiting = await ours.outbox_of(WAITING)
+    (waiting,) = await ours.outbox_of(WAITING, "plain")
     await ours.in_state("accepted", waiting, 20)
     slowest = 0.2 * RATE
     seen = await arrivals_per_s(ours)
@@ -69,7 +69,7 @@ async def test_two_processes_share_the_pace_of_one_account(pair):
 async def test_whoever_is_left_has_the_whole_pace(pair):
     """One of two processes is killed while both send: within a second the other sends as much as both did."""
     ours, began_s = pair
-    waiting = await ours.outbox_of(WAITING)
+    (waiting,) = await ours.outbox_of(WAITING, "plain")
     await ours.in_state("accepted", waiting, 20)
     together = await arrivals_per_s(ours)
     ours.services[1].app.kill()
