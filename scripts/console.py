@@ -25,6 +25,8 @@ STAMP: Final = DIST / ".made-from"
 NODE_FROM: Final = (22, 12)
 """The first version of Node that builds the pages."""
 NOT_SOURCES: Final = {"dist", "node_modules"}
+STACK: Final = "npm error     at "
+"""How the lines begin that say where in npm's own code it failed."""
 MADE: Final = "schema.d.ts"
 """Made from openapi.json, for the checks only."""
 
@@ -90,7 +92,7 @@ def npm(*words: str, quiet: bool = False) -> None:
         stderr=subprocess.STDOUT if quiet else None,
     )
     if done.returncode:
-        said = "\n".join((done.stdout or "").splitlines()[-20:])
+        said = "\n".join([line for line in (done.stdout or "").splitlines() if not line.startswith(STACK)][-20:])
         raise NotBuilt(f"{said}\nnpm {' '.join(words)} failed.".lstrip())
 
 
