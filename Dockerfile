@@ -21,7 +21,7 @@ USER geoservice
 VOLUME /var/lib/geoservice
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['GEOSERVICE_PORT'] + '/readyz', timeout=2)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["geoservice"]
 CMD ["serve"]
