@@ -1,19 +1,26 @@
 /** The frame of the console: sign-in, navigation, and the page that the address names. */
-import { Component, type ComponentChildren, type ComponentType } from "preact";
+import { Component, type ComponentChildren, type ComponentType, type RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { place, go, href } from "../lib/router";
 import { holds, session, signOut } from "../lib/session";
 import { Icon } from "../lib/ui/icon";
 import { Empty, Failure, IconButton, Skeleton } from "../lib/ui/parts";
 import { PAGES, type Page, type PageProps } from "./pages";
+import "./common.css";
 import "./shell.css";
 import { SignIn, useKeptKey } from "./sign-in";
 
 const FIRST = PAGES[0];
 
 export function Console() {
-  useKeptKey();
-  if (session.value === undefined) return <main class="waiting" aria-busy="true" aria-label="Loading" />;
+  const { error, retry } = useKeptKey();
+  if (session.value === undefined) {
+    return (
+      <main class="waiting" aria-busy={error === undefined} aria-label="Loading">
+        {error !== undefined && <Failure error={error} retry={retry} />}
+      </main>
+    );
+  }
   if (session.value === null) return <SignIn />;
   return <Shell />;
 }
@@ -21,14 +28,12 @@ export function Console() {
 function Shell() {
   const page = PAGES.find((each) => each.id === place.value.page);
   const main = useRef<HTMLElement>(null);
-  const shown = useRef(page);
 
   useEffect(() => {
     if (place.value.page === "" && FIRST) go([FIRST.id], {}, "replace");
     document.title = `${page?.title ?? "Not found"} · geoservice`;
-    if (shown.current !== page) main.current?.focus({ preventScroll: true }); // as a new page would
-    shown.current = page;
-  }, [page]);
+  }, [page, place.value]);
+  useNewPage(main);
 
   return (
     <div class="shell">
@@ -48,6 +53,19 @@ function Shell() {
       </main>
     </div>
   );
+}
+
+/** After a step to another address all is as with a new document: from its top, and with the focus on it. */
+function useNewPage(main: RefObject<HTMLElement | null>): void {
+  const address = [place.value.page, ...place.value.path].join("/");
+  const shown = useRef(address);
+  useEffect(() => {
+    const before = shown.current;
+    shown.current = address;
+    if (before === address || before === "") return; // "" is on its way to the first page
+    main.current?.scrollTo(0, 0);
+    main.current?.focus({ preventScroll: true });
+  }, [address]);
 }
 
 function Bar({ current }: { current: string | undefined }) {

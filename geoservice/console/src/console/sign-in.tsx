@@ -9,16 +9,23 @@ async function check(key: string): Promise<Session> {
   return { key, name, roles };
 }
 
-/** Signs in again after a reload, while the key still holds. */
-export function useKeptKey(): void {
-  useEffect(() => {
+/** Signs in again after a reload, while the key still holds; a service that is away for a moment costs nobody her key. */
+export function useKeptKey(): { error: unknown; retry: () => void } {
+  const [error, setError] = useState<unknown>();
+  const signInAgain = () => {
     const key = keptKey();
     if (key === null) {
       session.value = null;
       return;
     }
-    check(key).then(keep, (error: unknown) => signOut(wordsFor(error)));
-  }, []);
+    setError(undefined);
+    check(key).then(keep, (failure: unknown) => {
+      if (failure instanceof Problem && failure.status === 401) signOut(wordsFor(failure));
+      else setError(failure);
+    });
+  };
+  useEffect(signInAgain, []);
+  return { error, retry: signInAgain };
 }
 
 function wordsFor(error: unknown): string {

@@ -1,7 +1,7 @@
 /** The service's API, typed by its own OpenAPI document. `await ok(api.GET("/v1/stores"))` gives data or throws Problem. */
 import createClient, { type Middleware } from "openapi-fetch";
 import type { components, paths } from "./schema";
-import { session, signOut } from "./session";
+import { session, signOutRevoked } from "./session";
 
 export type Schemas = components["schemas"];
 export type ErrorPlace = Schemas["ErrorPlace"];
@@ -26,6 +26,15 @@ export class Problem extends Error {
   }
 }
 
+/** Nobody waits longer for an answer; the service itself gives up sooner on all but the largest files. */
+const SLOWEST_MS = 120_000;
+
+const TOO_SLOW = {
+  code: "too_slow",
+  title: "No answer in time",
+  detail: "The service did not answer within two minutes. It may have done what was asked: look before you try again.",
+};
+
 const UNREACHABLE = {
   code: "unreachable",
   title: "No answer",
@@ -40,11 +49,16 @@ const signed: Middleware = {
   onResponse: ({ request, response }) => {
     const key = session.value?.key;
     const ours = key !== undefined && request.headers.get("Authorization") === `Bearer ${key}`;
-    if (ours && response.status === 401) signOut("Your API key no longer holds: it was revoked. Sign in with another one.");
+    if (ours && response.status === 401) signOutRevoked();
   },
 };
 
-export const api = createClient<paths>({ baseUrl: location.origin, fetch: (request) => fetch(request) });
+/** As fetch, but not for ever. */
+export function fetchInTime(request: Request): Promise<Response> {
+  return fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(SLOWEST_MS)]) });
+}
+
+export const api = createClient<paths>({ baseUrl: location.origin, fetch: fetchInTime });
 api.use(signed);
 
 type Answer<Data> = Promise<{ data?: Data; error?: unknown; response: Response }>;
@@ -53,10 +67,21 @@ type Answer<Data> = Promise<{ data?: Data; error?: unknown; response: Response }
 export async function ok<Data>(answer: Answer<Data>): Promise<Data> {
   const { data, error, response } = await answer.catch((failure: unknown) => {
     if (failure instanceof DOMException && failure.name === "AbortError") throw failure;
-    throw new Problem(0, UNREACHABLE);
+    throw new Problem(0, failure instanceof DOMException && failure.name === "TimeoutError" ? TOO_SLOW : UNREACHABLE);
   });
   if (response.ok) return data as Data;
   throw new Problem(response.status, typeof error === "object" && error !== null ? (error as Record<string, unknown>) : {});
+}
+
+/** Whether a path leads to a place or into it. */
+export function isAt(path: string, place: string): boolean {
+  return path === place || path.startsWith(`${place}.`) || path.startsWith(`${place}[`);
+}
+
+/** What is wrong at a place or inside it. */
+export function wrongAt(errors: readonly ErrorPlace[], place: string): string | undefined {
+  const found = errors.filter(({ path }) => isAt(path, place));
+  return found.length > 0 ? found.map(({ message }) => message).join("; ") : undefined;
 }
 
 /** The header by which one customer's records are asked for; put on record. Headers hold bytes: this is the text's UTF-8. */

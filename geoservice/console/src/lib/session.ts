@@ -33,6 +33,11 @@ export function signOut(why = ""): void {
   session.value = null;
 }
 
+/** After an answer of 401: what was typed and not saved waits in the page for whoever signs in again. */
+export function signOutRevoked(): void {
+  signOut("Your API key no longer holds: it was revoked. Sign in with another one.");
+}
+
 export function holds(...roles: Role[]): boolean {
   return session.value?.roles.some((role) => roles.includes(role)) ?? false;
 }

@@ -1,6 +1,7 @@
 /** What the page knows: who she is, what the phone shows, where it is. Screens read it, and the parts below change it. */
 import { computed, signal } from "@preact/signals";
 import { api as anybody, ok } from "../lib/api";
+import { LANGUAGE } from "../lib/format";
 import { connect, customerOf, Problem, type Api } from "./app/client";
 import { readConsents, readNotice, type Notice } from "./app/consents";
 import { deviceId, register } from "./app/device";
@@ -116,12 +117,10 @@ export async function signIn(token: string, pushToken?: string): Promise<void> {
   listening.abort();
   listening = new AbortController();
   const device = deviceId();
-  const api = connect(token, () => {
-    if (phone.peek()?.token === token) signOut("Your token no longer holds.");
-  });
+  const api = connect(token, () => expired(token));
   const [notice, consents] = await Promise.all([readNotice(api), readConsents(api)]);
   sessionStorage.setItem(TOKEN, token);
-  if (pushToken !== undefined) await register(api, device, pushToken, timezone.value);
+  if (pushToken !== undefined) await register(api, device, pushToken, timezone.value, LANGUAGE);
   messages.value = undefined;
   notifications.value = [];
   opened.value = undefined;
@@ -132,10 +131,15 @@ export async function signIn(token: string, pushToken?: string): Promise<void> {
   signedOut.value = undefined;
   phone.value = { customer, device, token, api, notice, pings: new Pings(api, device, now) };
   if (demo.value) {
-    const listener = { onPush: receive, onTime: setTime, onConnected: (yes: boolean) => (connected.value = yes) };
+    const onConnected = (yes: boolean) => (connected.value = yes);
+    const listener = { onPush: receive, onTime: setTime, onConnected, onForgotten: () => expired(token) };
     void listen(token, listener, listening.signal);
   }
   await refreshMessages();
+}
+
+function expired(token: string): void {
+  if (phone.peek()?.token === token) signOut("Your token no longer holds.");
 }
 
 export function signOut(why = ""): void {

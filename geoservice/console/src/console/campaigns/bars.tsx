@@ -1,6 +1,6 @@
 /** Sent and silent by day as stacked bars, with the same figures as a table for whoever prefers to read them. */
 import type { Schemas } from "../../lib/api";
-import { count, words } from "../../lib/format";
+import { calendarDay, count, words } from "../../lib/format";
 import { Table } from "../../lib/ui/parts";
 
 type Day = Schemas["DryRunDay"];
@@ -9,7 +9,6 @@ type Day = Schemas["DryRunDay"];
 const APART = 4;
 const OTHERS = "other reasons";
 const HEIGHT = 180;
-const dayName = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
 
 interface Part {
   name: string;
@@ -41,7 +40,7 @@ export function Bars({ days, suppressed }: { days: readonly Day[]; suppressed: R
         <ul class="legend">
           {parts.map((part) => (
             <li key={part.shade}>
-              <span class={`swatch shade-${part.shade}`} /> {part.name}{" "}
+              <span class={`shade shade-${part.shade}`} /> {part.name}{" "}
               <span class="quiet">{count(days.reduce((sum, day) => sum + part.of(day), 0))}</span>
             </li>
           ))}
@@ -54,13 +53,13 @@ export function Bars({ days, suppressed }: { days: readonly Day[]; suppressed: R
         </div>
         <div class="bars-days" style={{ height: `${HEIGHT + 22}px` }}>
           {days.map((day) => (
-            <div class="bars-day" key={day.day} title={`${dayName.format(new Date(day.day))}: ${parts.map((part) => `${part.name} ${part.of(day)}`).join(", ")}`}>
+            <div class="bars-day" key={day.day} title={`${calendarDay(day.day)}: ${parts.map((part) => `${part.name} ${count(part.of(day))}`).join(", ")}`}>
               <div class="bars-stack" style={{ height: `${HEIGHT}px` }}>
                 {[...parts].reverse().map((part) => (
                   <div key={part.shade} class={`shade-${part.shade}`} style={{ height: `${(part.of(day) / highest) * HEIGHT}px` }} />
                 ))}
               </div>
-              <span class="bars-name">{dayName.format(new Date(day.day))}</span>
+              <span class="bars-name">{calendarDay(day.day)}</span>
             </div>
           ))}
         </div>
@@ -81,7 +80,7 @@ export function Bars({ days, suppressed }: { days: readonly Day[]; suppressed: R
           <tbody>
             {days.map((day) => (
               <tr key={day.day}>
-                <th scope="row">{dayName.format(new Date(day.day))}</th>
+                <th scope="row">{calendarDay(day.day)}</th>
                 {parts.map((part) => (
                   <td class="number" key={part.shade}>
                     {count(part.of(day))}

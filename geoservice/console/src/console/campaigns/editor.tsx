@@ -1,17 +1,17 @@
 /** The editor: a form for what most campaigns need, their JSON for all of it, and the messages as phones show them. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, type ErrorPlace, ok, Problem, type Schemas } from "../../lib/api";
+import { api, type ErrorPlace, isAt, ok, Problem, type Schemas } from "../../lib/api";
 import { Icon } from "../../lib/ui/icon";
 import { Card, Failure, Notice } from "../../lib/ui/parts";
 import { Form, SHOWN } from "./form";
 import { Phones } from "./phones";
-import { asBody, isAt, type Spec } from "./spec";
+import { asBody, type Spec } from "./spec";
 
 export type Looked = Schemas["PreviewAnswer"];
 
 const AFTER_MS = 350;
 
-export interface EditorProps {
+interface EditorProps {
   spec: Spec;
   onChange: (spec: Spec) => void;
   id: string;
@@ -30,18 +30,22 @@ export function Editor({ spec, onChange, id, onId, refused, onLooked, onReadable
   const [touched, setTouched] = useState<ReadonlySet<string>>(new Set());
   const tried = refused.length > 0;
   const [everything, setEverything] = useState(onId === undefined);
+  const form = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (tried) setEverything(true);
   }, [tried]);
+  useEffect(() => {
+    if (tried && everything) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
+  }, [refused, everything]);
 
-  const wrong = tried ? refused : looked.errors;
+  const wrong = [...refused, ...looked.errors.filter(({ path }) => !refused.some((each) => each.path === path))];
   // A new campaign is full of holes: what she has not come to yet is not held against her.
   const shown = everything ? wrong : wrong.filter(({ path }) => [...touched].some((each) => isAt(path, each)));
   const elsewhere = as === "json" ? shown : shown.filter(({ path }) => !SHOWN.some((place) => isAt(path, place)));
 
   return (
     <div class="editor">
-      <div class="editor-main">
+      <div class="editor-main" ref={form}>
         <div class="switch" role="group" aria-label="Edit as">
           <button type="button" aria-pressed={as === "form"} onClick={() => setAs("form")}>
             Form

@@ -24,17 +24,17 @@ async function ask(): Promise<{ campaigns: Campaign[]; lately: Map<string, Latel
   const lately = new Map<string, Lately>();
   const most = new Map<string, number>();
   for (const { campaign_id, outcome, reason, count: number } of counts.items) {
-    const so_far = { ...(lately.get(campaign_id) ?? NOTHING) };
-    if (outcome === "send") so_far.sent += number;
-    else if (outcome === "defer") so_far.waiting += number;
+    const soFar = { ...(lately.get(campaign_id) ?? NOTHING) };
+    if (outcome === "send") soFar.sent += number;
+    else if (outcome === "defer") soFar.waiting += number;
     else {
-      so_far.suppressed += number;
+      soFar.suppressed += number;
       if (number > (most.get(campaign_id) ?? 0)) {
         most.set(campaign_id, number);
-        so_far.mostly = reason ?? undefined;
+        soFar.mostly = reason ?? undefined;
       }
     }
-    lately.set(campaign_id, so_far);
+    lately.set(campaign_id, soFar);
   }
   return { campaigns: campaigns.items, lately };
 }

@@ -1,16 +1,18 @@
 /** One campaign: its editor, a dry run of what the editor holds, and its versions. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { api, type ErrorPlace, ok, Problem } from "../../lib/api";
 import { words } from "../../lib/format";
+import { idFrom } from "../../lib/ids";
 import { useLoad } from "../../lib/load";
 import { go, href } from "../../lib/router";
-import { Icon } from "../../lib/ui/icon";
 import { Badge, Button, Failure, Notice, PageHead, Skeleton } from "../../lib/ui/parts";
 import { Confirm } from "../../lib/ui/dialog";
+import { Back } from "../back";
 import { DryRun } from "./dry-run";
 import { Editor } from "./editor";
 import { pause, resume } from "./deeds";
-import { asBody, bodyOf, type Campaign, FRESH, idFrom, type Spec, STATES } from "./spec";
+import { draftOf, keepDraft } from "./drafts";
+import { asBody, bodyOf, type Campaign, FRESH, NEW, type Spec, STATES } from "./spec";
 import { Versions } from "./versions";
 
 const TABS = [
@@ -28,7 +30,7 @@ export function OneCampaign({ id, tab }: { id: string | null; tab: string }) {
     const gone = loaded.error instanceof Problem && loaded.error.status === 404;
     return (
       <div class="page">
-        <Back />
+        <Back to={["campaigns"]}>All campaigns</Back>
         {gone ? <h1>There is no campaign “{id}”</h1> : <Failure error={loaded.error} retry={loaded.reload} />}
       </div>
     );
@@ -36,7 +38,7 @@ export function OneCampaign({ id, tab }: { id: string | null; tab: string }) {
   if (loaded.data === undefined) {
     return (
       <div class="page">
-        <Back />
+        <Back to={["campaigns"]}>All campaigns</Back>
         <Skeleton lines={8} label="Loading the campaign" />
       </div>
     );
@@ -44,13 +46,21 @@ export function OneCampaign({ id, tab }: { id: string | null; tab: string }) {
   return <Loaded saved={loaded.data} tab={tab} onSaved={loaded.set} />;
 }
 
-function Back() {
-  return (
-    <a class="back" href={href(["campaigns"])}>
-      <Icon name="back" /> All campaigns
-    </a>
-  );
+interface Said {
+  tone: "good" | "warning";
+  words: string;
 }
+
+/** Said by the page of a new campaign, for the page of the campaign that it became. */
+let news: { id: string; said: Said } | undefined;
+
+function newsOf(id: string): Said | undefined {
+  const said = news?.id === id ? news.said : undefined;
+  news = undefined;
+  return said;
+}
+
+const LEFT: Said = { tone: "warning", words: "As you left it: your changes are not saved yet." };
 
 interface LoadedProps {
   /** As it is stored; null for one that is new. */
@@ -60,48 +70,69 @@ interface LoadedProps {
 }
 
 function Loaded({ saved, tab, onSaved }: LoadedProps) {
-  const [spec, setSpec] = useState<Spec>(() => (saved ? bodyOf(saved) : FRESH));
-  const [newId, setNewId] = useState<string>();
+  const place = saved?.id ?? NEW;
+  const stored = saved ? bodyOf(saved) : FRESH;
+  const left = useMemo(() => draftOf(place), []);
+  const [spec, setSpec] = useState<Spec>(left?.spec ?? stored);
+  const [typedId, setTypedId] = useState(left?.id);
+  /** The version that the editor began with. */
+  const [began, setBegan] = useState(left ? left.version : saved?.version);
   const [errors, setErrors] = useState<readonly ErrorPlace[]>([]);
   const [failure, setFailure] = useState<unknown>();
-  const [said, setSaid] = useState<{ tone: "good" | "warning"; words: string }>();
+  const [said, setSaid] = useState<Said | undefined>(() => (left ? LEFT : newsOf(place)));
   const [busy, setBusy] = useState(false);
-  const [overtaken, setOvertaken] = useState<number>();
+  const [overtaken, setOvertaken] = useState(false);
   /** False while the JSON cannot be read: then what is held is older than what is shown. */
   const [readable, setReadable] = useState(true);
-  const id = saved?.id ?? newId ?? idFrom(typeof spec.name === "string" ? spec.name : "");
-  const changed = JSON.stringify(spec) !== JSON.stringify(saved ? bodyOf(saved) : FRESH);
-  useWarnBeforeLeaving(changed);
+  const [editor, setEditor] = useState(0);
+  const id = saved?.id ?? typedId ?? idFrom(typeof spec.name === "string" ? spec.name : "");
+  const changed = JSON.stringify(spec) !== JSON.stringify(stored);
+  useEffect(() => keepDraft(place, changed ? { spec, id: typedId, version: began } : undefined), [spec, typedId, began, changed]);
 
-  const write = async () => {
-    const campaign = await ok(api.PUT("/v1/campaigns/{id}", { params: { path: { id } }, body: asBody(spec) }));
+  const isIdle = saved !== null && !changed && readable && !said && failure === undefined;
+
+  /** Shows another campaign than the one that was typed. */
+  const take = (next: Spec, words: Said | undefined) => {
+    setSpec(next);
     setErrors([]);
-    setSaid({ tone: "good", words: `Saved as version ${campaign.version}. ${STATES[campaign.state].says}` });
+    setFailure(undefined);
+    setSaid(words);
+    setEditor((before) => before + 1);
+  };
+
+  const write = async (seen: { "If-Match"?: string; "If-None-Match"?: string }) => {
+    const given = saved?.id ?? idFrom(id);
+    const campaign = await ok(api.PUT("/v1/campaigns/{id}", { params: { path: { id: given }, header: seen }, body: asBody(spec) }));
+    const done: Said = { tone: "good", words: `Saved as version ${campaign.version}. ${STATES[campaign.state].says}` };
+    setErrors([]);
     if (saved) {
+      setSaid(done);
       setSpec(bodyOf(campaign));
+      setBegan(campaign.version);
       onSaved(campaign);
     } else {
-      setSpec(FRESH); // nothing is unsaved any more
-      go(["campaigns", id], {}, "replace");
+      keepDraft(place, undefined);
+      news = { id: given, said: done };
+      go(["campaigns", given], {}, "replace");
     }
   };
 
   const save = async () => {
     setFailure(undefined);
     setSaid(undefined);
-    if (!id) return setErrors([{ path: "name", code: "empty", message: "must not be empty" } as ErrorPlace]);
     setBusy(true);
     try {
-      const there = await stored(id);
-      if (there !== saved?.version) {
-        if (there !== undefined) setOvertaken(there);
-        else await write();
-      } else {
-        await write();
-      }
+      if (!idFrom(id)) throw new Problem(422, { errors: [{ path: "name", code: "empty", message: "must not be empty" }] });
+      await write(began === undefined ? { "If-None-Match": "*" } : { "If-Match": `"${began}"` });
     } catch (error) {
-      if (error instanceof Problem && error.errors.length > 0) setErrors(error.errors);
-      else setFailure(error);
+      if (error instanceof Problem && error.status === 412) {
+        setOvertaken(true);
+      } else if (error instanceof Problem && error.errors.length > 0) {
+        setErrors(error.errors);
+        go(["campaigns", place], {}, "replace"); // to the editor, where they are shown
+      } else {
+        setFailure(error);
+      }
     }
     setBusy(false);
   };
@@ -114,6 +145,7 @@ function Loaded({ saved, tab, onSaved }: LoadedProps) {
       const done = await deed(saved);
       setSaid(done);
       setSpec((before) => ({ ...before, state: done.campaign.state }));
+      if (began === saved.version) setBegan(done.campaign.version);
       onSaved(done.campaign);
     } catch (error) {
       setFailure(error);
@@ -123,7 +155,7 @@ function Loaded({ saved, tab, onSaved }: LoadedProps) {
 
   return (
     <div class="page">
-      <Back />
+      <Back to={["campaigns"]}>All campaigns</Back>
       <PageHead
         title={saved?.name ?? "New campaign"}
         actions={
@@ -138,9 +170,6 @@ function Loaded({ saved, tab, onSaved }: LoadedProps) {
                 Pause
               </Button>
             )}
-            <Button look="accent" busy={busy} disabled={!readable || (!changed && saved !== null)} onClick={save}>
-              {saved ? "Save" : "Create campaign"}
-            </Button>
           </>
         }
       >
@@ -152,34 +181,29 @@ function Loaded({ saved, tab, onSaved }: LoadedProps) {
           "It starts as a draft, which speaks to nobody. Try it on the last days before it goes live."
         )}
       </PageHead>
-      <div class="said" aria-live="polite">
-        {said && <Notice tone={said.tone}>{said.words}</Notice>}
-        {failure !== undefined && <Failure error={failure} />}
-        {saved?.paused_because && saved.state === "paused" && (
-          <Notice tone="warning">It paused itself: {saved.paused_because}.</Notice>
-        )}
-      </div>
+      {saved?.paused_because && saved.state === "paused" && <Notice tone="warning">It paused itself: {saved.paused_because}.</Notice>}
       <nav class="tabs" aria-label="Parts of the campaign">
         {TABS.filter(([key]) => saved || key !== "versions").map(([key, label]) => (
           <a
             key={key}
-            href={href(["campaigns", saved?.id ?? "+new"], { show: key === "edit" ? undefined : key })}
+            href={href(["campaigns", place], { show: key === "edit" ? undefined : key })}
             aria-current={key === tab ? "page" : undefined}
           >
             {label}
           </a>
         ))}
       </nav>
-      {/* Kept while another part is shown, so that nothing that was typed is lost. */}
+      {/* Kept while another part is shown, so that it is as it was left. */}
       <div hidden={tab !== "edit"}>
         <Editor
+          key={editor}
           spec={spec}
           onChange={(next) => {
             setSpec(next);
             setSaid(undefined);
           }}
           id={id}
-          onId={saved ? undefined : setNewId}
+          onId={saved ? undefined : setTypedId}
           refused={errors}
           onLooked={() => setErrors([])}
           onReadable={setReadable}
@@ -190,49 +214,41 @@ function Loaded({ saved, tab, onSaved }: LoadedProps) {
         <Versions
           campaign={saved}
           onTake={(version, body) => {
-            setSpec(body);
-            setSaid({ tone: "warning", words: `The editor holds version ${version} now. Save it to put it in force.` });
+            take(body, { tone: "warning", words: `The editor holds version ${version} now. Save it to put it in force.` });
             go(["campaigns", saved.id]);
           }}
         />
       )}
-      {overtaken !== undefined && (
+      <div class="save-bar" hidden={isIdle}>
+        <div class="said" aria-live="polite">
+          {said && <Notice tone={said.tone}>{said.words}</Notice>}
+          {failure !== undefined && <Failure error={failure} />}
+        </div>
+        <p class="quiet">{changed && "Not saved yet."}</p>
+        {changed && (
+          <Button busy={busy} onClick={() => take(stored, undefined)}>
+            Discard changes
+          </Button>
+        )}
+        <Button look="accent" busy={busy} disabled={!readable || (!changed && saved !== null)} onClick={save}>
+          {saved ? "Save" : "Create campaign"}
+        </Button>
+      </div>
+      {overtaken && (
         <Confirm
           title={saved ? "Somebody else has saved it meanwhile" : "There is such a campaign already"}
           deed={saved ? "Save mine over it" : "Replace it"}
           danger
-          onConfirm={write}
-          onClose={() => setOvertaken(undefined)}
+          onConfirm={() => write({})}
+          onClose={() => setOvertaken(false)}
         >
           <p>
             {saved
-              ? `It is at version ${overtaken}; you began with version ${saved.version}. Saving replaces what they changed; it stays among the versions.`
-              : `The id “${id}” is taken. Replacing it makes yours its next version; the other one stays among its versions.`}
+              ? `You began with version ${began}. Saving replaces what was changed since; it stays among the versions.`
+              : `The id “${idFrom(id)}” is taken. Replacing it makes yours its next version; the other one stays among its versions.`}
           </p>
         </Confirm>
       )}
     </div>
   );
-}
-
-/** Which version is stored under this id now. */
-async function stored(id: string): Promise<number | undefined> {
-  try {
-    return (await ok(api.GET("/v1/campaigns/{id}", { params: { path: { id } } }))).version;
-  } catch (error) {
-    if (error instanceof Problem && error.status === 404) return undefined;
-    throw error;
-  }
-}
-
-function useWarnBeforeLeaving(changed: boolean): void {
-  const latest = useRef(changed);
-  latest.current = changed;
-  useEffect(() => {
-    const warn = (event: BeforeUnloadEvent) => {
-      if (latest.current) event.preventDefault();
-    };
-    addEventListener("beforeunload", warn);
-    return () => removeEventListener("beforeunload", warn);
-  }, []);
 }

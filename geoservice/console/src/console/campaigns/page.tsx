@@ -3,7 +3,6 @@ import type { PageProps } from "../pages";
 import { CampaignList } from "./list";
 import { OneCampaign } from "./one";
 import { NEW } from "./spec";
-import "../common.css";
 import "./campaigns.css";
 
 export default function CampaignsPage({ path, query }: PageProps) {

@@ -1,9 +1,8 @@
 /** The messages as Android and iOS show them: what is seen at a glance, and what only after a touch. */
 import { useState } from "preact/hooks";
-import { words } from "../../lib/format";
+import { count, languageName, words } from "../../lib/format";
 import { Card, Field, Notice } from "../../lib/ui/parts";
 import type { Looked } from "./editor";
-import { languageName } from "./form";
 
 type Preview = Looked["previews"][number];
 
@@ -34,7 +33,7 @@ export function Phones({ looked, stale }: { looked: Looked; stale: boolean }) {
       {stale && <p class="quiet small">As it was before the last change: what is marked has to be mended first.</p>}
       {shown.refused && (
         <Notice tone="danger" title={`It would not be sent: ${words(shown.refused).toLowerCase()}`}>
-          {shown.word ? `“${shown.word}” must not stand where anybody can read it.` : `${shown.size_b} bytes; ${shown.limit_b} are allowed.`}
+          {shown.word ? `“${shown.word}” must not stand where anybody can read it.` : `${count(shown.size_b)} bytes; ${count(shown.limit_b)} are allowed.`}
         </Notice>
       )}
       <div class="switch" role="group" aria-label="How it is shown">
@@ -72,7 +71,7 @@ export function Phones({ looked, stale }: { looked: Looked; stale: boolean }) {
       <dl class="measures">
         <Measure what="Title" value={`${shown.title.length} characters`} />
         <Measure what="Text" value={`${shown.body.length} characters`} />
-        <Measure what="Size" value={`${shown.size_b} of ${shown.limit_b} bytes`} />
+        <Measure what="Size" value={`${count(shown.size_b)} of ${count(shown.limit_b)} bytes`} />
         {shown.deep_link && <Measure what="Opens" value={shown.deep_link} />}
       </dl>
       <p class="quiet small">

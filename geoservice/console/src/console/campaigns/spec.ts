@@ -1,5 +1,5 @@
 /** A campaign as its JSON: the form shows parts of it, and leaves everything else as it is. */
-import type { ErrorPlace, Schemas } from "../../lib/api";
+import type { Schemas } from "../../lib/api";
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type Spec = { [key: string]: Json };
@@ -22,15 +22,21 @@ export function asBody(spec: Spec): Schemas["CampaignSpec"] {
   return spec as unknown as Schemas["CampaignSpec"];
 }
 
+export const FRESH_INTEREST: Spec = {
+  category: "",
+  events: ["product_viewed", "wishlisted"],
+  min_count: 2,
+  within_days: 14,
+  not_purchased: true,
+};
+
 export const FRESH: Spec = {
   name: "",
   topic: "",
   state: "draft",
   trigger: { on: "enter", geofence_kind: "store" },
   uses: ["browse"],
-  context: {
-    interest: { category: "", events: ["product_viewed", "wishlisted"], min_count: 2, within_days: 14, not_purchased: true },
-  },
+  context: { interest: FRESH_INTEREST },
   content: { title: "", body: "" },
 };
 
@@ -58,17 +64,6 @@ export function put(spec: Spec, path: readonly string[], value: Json | undefined
 /** "content.languages.de.title" as the service writes places. */
 export function placeOf(path: readonly string[]): string {
   return path.join(".");
-}
-
-/** Whether a path leads to a place or into it. */
-export function isAt(path: string, place: string): boolean {
-  return path === place || path.startsWith(`${place}.`) || path.startsWith(`${place}[`);
-}
-
-/** What is wrong at a place or inside it. */
-export function wrongAt(errors: readonly ErrorPlace[], place: string): string | undefined {
-  const found = errors.filter(({ path }) => isAt(path, place));
-  return found.length > 0 ? found.map(({ message }) => message).join("; ") : undefined;
 }
 
 /** The one interest that the form can show; undefined when the condition is of another form, null when there is none. */
@@ -111,13 +106,3 @@ export const STATES: Record<State, { tone: "good" | "accent" | "neutral" | "warn
   draft: { tone: "neutral", says: "It speaks to nobody and leaves no record." },
   paused: { tone: "warning", says: "It speaks to nobody; what it would have done is put on record." },
 };
-
-/** An id made of a name, of the characters that ids may have. */
-export function idFrom(name: string): string {
-  return name
-    .normalize("NFKD")
-    .replace(/[^A-Za-z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "")
-    .toLowerCase()
-    .slice(0, 64);
-}

@@ -1,25 +1,19 @@
 /** What a campaign was in each of its versions; an older one can be taken into the editor. */
-import { useState } from "preact/hooks";
 import { api, ok, type Schemas } from "../../lib/api";
 import { moment, words } from "../../lib/format";
-import { useLoad } from "../../lib/load";
+import { usePages } from "../../lib/load";
 import { Badge, Button, Failure, Skeleton, Table } from "../../lib/ui/parts";
 import { bodyOf, type Campaign, type Json, type Spec, STATES } from "./spec";
 
 type Version = Schemas["CampaignVersion"];
 
 export function Versions({ campaign, onTake }: { campaign: Campaign; onTake: (version: number, body: Spec) => void }) {
-  const [before, setBefore] = useState<string>();
-  const [older, setOlder] = useState<Version[]>([]);
   const path = { id: campaign.id };
-  const loaded = useLoad(async () => {
-    const query = before === undefined ? { limit: 50 } : { limit: 50, before: Number(before) };
-    return await ok(api.GET("/v1/campaigns/{id}/versions", { params: { path, query } }));
-  }, [campaign.id, campaign.version, before]);
-  if (loaded.error !== undefined) return <Failure error={loaded.error} retry={loaded.reload} />;
-  if (!loaded.data) return <Skeleton lines={5} label="Loading versions" />;
-  const versions = [...older, ...loaded.data.items];
-  const next = loaded.data.next;
+  const { items: versions, error, loading, more } = usePages(async (after, signal) => {
+    const query = { limit: 50, ...(after && { before: Number(after) }) };
+    return await ok(api.GET("/v1/campaigns/{id}/versions", { params: { path, query }, signal }));
+  }, [campaign.id, campaign.version]);
+  if (!versions) return error === undefined ? <Skeleton lines={5} label="Loading versions" /> : <Failure error={error} retry={more} />;
   return (
     <>
       <Table caption="Versions, newest first">
@@ -38,11 +32,11 @@ export function Versions({ campaign, onTake }: { campaign: Campaign; onTake: (ve
           {versions.map((version, number) => (
             <tr key={version.version}>
               <td>{version.version}</td>
-              <td>{moment(version.at)}</td>
+              <td class="when">{moment(version.at)}</td>
               <td>
                 <Badge tone={STATES[version.state ?? "live"].tone}>{words(version.state ?? "live")}</Badge>
               </td>
-              <td>{changes(versions[number + 1], version, !next)}</td>
+              <td>{changes(versions[number + 1], version, !more)}</td>
               <td class="row-actions">
                 {version.version !== campaign.version && (
                   <Button onClick={() => onTake(version.version, bodyOf(version))} aria-label={`Take version ${version.version} into the editor`}>
@@ -54,15 +48,9 @@ export function Versions({ campaign, onTake }: { campaign: Campaign; onTake: (ve
           ))}
         </tbody>
       </Table>
-      {next && (
-        <Button
-          class="start"
-          busy={loaded.loading}
-          onClick={() => {
-            setOlder(versions);
-            setBefore(next);
-          }}
-        >
+      {error !== undefined && <Failure error={error} />}
+      {more && (
+        <Button class="start" busy={loading} onClick={more}>
           Older versions
         </Button>
       )}

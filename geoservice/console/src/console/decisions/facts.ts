@@ -1,5 +1,5 @@
 /** The facts of a check for people: names and values in words, coordinates never (there are none). */
-import { count, moment, words } from "../../lib/format";
+import { count, duration, moment, words } from "../../lib/format";
 
 export interface Fact {
   name: string;
@@ -36,18 +36,4 @@ function inWords(name: string, value: unknown): string {
 
 function isPlain(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-const UNITS: readonly [string, number][] = [
-  ["day", 86_400],
-  ["hour", 3_600],
-  ["minute", 60],
-  ["second", 1],
-];
-
-/** 7200 -> "2 hours". */
-export function duration(seconds: number): string {
-  const [unit, size] = UNITS.find(([, each]) => seconds >= each && seconds % each === 0) ?? ["second", 1];
-  const number = seconds / size;
-  return `${count(number)} ${unit}${number === 1 ? "" : "s"}`;
 }

@@ -1,7 +1,8 @@
 /** Decisions, newest first: of everybody and nobody by name, or of one customer after a reason was given. */
-import { useEffect, useState } from "preact/hooks";
+import { useId } from "preact/hooks";
 import { api, ok, type Schemas } from "../../lib/api";
 import { moment, words } from "../../lib/format";
+import { useLoad, usePages } from "../../lib/load";
 import { go, href } from "../../lib/router";
 import { holds } from "../../lib/session";
 import { Badge, Button, Card, Empty, Failure, Field, IconButton, PageHead, Skeleton, Table } from "../../lib/ui/parts";
@@ -19,6 +20,8 @@ function filtersOf(query: URLSearchParams): Filters {
   const value = (name: string) => query.get(name) ?? "";
   return { campaign: value("campaign"), outcome: value("outcome"), reason: value("reason"), since: value("since") };
 }
+
+const anyOf = (filters: Filters): boolean => Object.values(filters).some(Boolean);
 
 export function DecisionList({ query }: { query: URLSearchParams }) {
   const filters = filtersOf(query);
@@ -57,7 +60,7 @@ export function DecisionList({ query }: { query: URLSearchParams }) {
           )}
         </div>
         <FilterBar filters={filters} />
-        <Pages key={JSON.stringify([filters, looking.value])} filters={filters} whom={whom} />
+        <Found filters={filters} whom={whom} />
       </section>
     </div>
   );
@@ -65,13 +68,22 @@ export function DecisionList({ query }: { query: URLSearchParams }) {
 
 function FilterBar({ filters }: { filters: Filters }) {
   const set = (name: keyof Filters, value: string) => go(["decisions"], { ...filters, [name]: value }, "replace");
-  const any = Object.values(filters).some(Boolean);
+  const any = anyOf(filters);
+  const id = useId();
+  const { data } = useLoad(async () => (holds("ops") ? (await ok(api.GET("/v1/decisions/counts"))).items : []), []);
+  const suggested = (values: readonly (string | null)[]) => [...new Set(values)].map((value) => value && <option key={value} value={value} />);
   return (
     <div class="filters">
       <Field
         label="Campaign"
         control={(ties) => (
-          <input {...ties} value={filters.campaign} spellcheck={false} onChange={(event) => set("campaign", event.currentTarget.value.trim())} />
+          <input
+            {...ties}
+            value={filters.campaign}
+            spellcheck={false}
+            list={`${id}-campaigns`}
+            onChange={(event) => set("campaign", event.currentTarget.value.trim())}
+          />
         )}
       />
       <Field
@@ -93,6 +105,7 @@ function FilterBar({ filters }: { filters: Filters }) {
             value={filters.reason}
             placeholder="daily_cap"
             spellcheck={false}
+            list={`${id}-reasons`}
             onChange={(event) => set("reason", event.currentTarget.value.trim())}
           />
         )}
@@ -104,23 +117,15 @@ function FilterBar({ filters }: { filters: Filters }) {
         )}
       />
       <IconButton label="Clear the filters" icon="close" disabled={!any} onClick={() => go(["decisions"], {}, "replace")} />
+      <datalist id={`${id}-campaigns`}>{suggested(data?.map(({ campaign_id }) => campaign_id) ?? [])}</datalist>
+      <datalist id={`${id}-reasons`}>{suggested(data?.map(({ reason }) => reason) ?? [])}</datalist>
     </div>
   );
 }
 
-interface Shown {
-  items: Decision[];
-  next: string | undefined;
-}
-
-function Pages({ filters, whom }: { filters: Filters; whom: string | undefined }) {
-  const [shown, setShown] = useState<Shown>();
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(true);
-
-  const load = async (after: string | undefined, signal?: AbortSignal) => {
-    setBusy(true);
-    try {
+function Found({ filters, whom }: { filters: Filters; whom: string | undefined }) {
+  const { items, error, loading, more } = usePages(
+    (after, signal) => {
       const query = {
         order: "newest" as const,
         limit: A_PAGE,
@@ -131,30 +136,18 @@ function Pages({ filters, whom }: { filters: Filters; whom: string | undefined }
         ...(filters.reason && { reason: filters.reason as Schemas["Reason"] }),
         ...(filters.since && { since: new Date(`${filters.since}T00:00`).toISOString() }),
       };
-      const page = await ok(api.GET("/v1/decisions", { params: { query }, ...(whom && asked()), ...(signal && { signal }) }));
-      setShown((before) => ({ items: [...(after ? (before?.items ?? []) : []), ...page.items], next: page.next ?? undefined }));
-      setError(undefined);
-    } catch (failure) {
-      if (signal?.aborted) return;
-      setError(failure);
-    }
-    setBusy(false);
-  };
+      return ok(api.GET("/v1/decisions", { params: { query }, ...(whom && asked()), signal }));
+    },
+    [JSON.stringify([filters, looking.value])],
+  );
 
-  useEffect(() => {
-    const abort = new AbortController();
-    void load(undefined, abort.signal);
-    return () => abort.abort();
-  }, []);
-
-  if (error !== undefined) return <Failure error={error} retry={() => void load(undefined)} />;
-  if (!shown) return <Skeleton lines={8} label="Loading decisions" />;
-  if (shown.items.length === 0) {
+  if (!items) return error === undefined ? <Skeleton lines={8} label="Loading decisions" /> : <Failure error={error} retry={more} />;
+  if (items.length === 0) {
     return (
       <Empty title="No decisions">
         {whom
           ? "No campaign has looked at a moment of hers with these filters. Check the id; and without consent for location there are no moments."
-          : "No campaign has looked at a moment with these filters. Drafts leave no record."}
+          : `No campaign has looked at a moment ${anyOf(filters) ? "with these filters" : "yet"}. Drafts leave no record.`}
       </Empty>
     );
   }
@@ -170,7 +163,7 @@ function Pages({ filters, whom }: { filters: Filters; whom: string | undefined }
           </tr>
         </thead>
         <tbody>
-          {shown.items.map((each) => (
+          {items.map((each) => (
             <tr key={each.id}>
               <td class="when">
                 <a href={href(["decisions", each.id])} aria-label={`Decision of ${moment(each.at)}: ${each.campaign_id}, ${each.outcome}`}>
@@ -187,8 +180,9 @@ function Pages({ filters, whom }: { filters: Filters; whom: string | undefined }
           ))}
         </tbody>
       </Table>
-      {shown.next !== undefined && (
-        <Button class="start" busy={busy} onClick={() => void load(shown.next)}>
+      {error !== undefined && <Failure error={error} />}
+      {more && (
+        <Button class="start" busy={loading} onClick={more}>
           Older decisions
         </Button>
       )}

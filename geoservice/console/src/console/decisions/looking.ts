@@ -1,6 +1,7 @@
-/** Whom she looks at and why: kept in memory while the console is open, in no address and no store. */
-import { signal } from "@preact/signals";
+/** Whom she looks at and why: kept in memory until she signs out, in no address and no store. */
+import { effect, signal } from "@preact/signals";
 import { accessReason } from "../../lib/api";
+import { session } from "../../lib/session";
 
 export interface Looking {
   customerId: string;
@@ -8,6 +9,11 @@ export interface Looking {
 }
 
 export const looking = signal<Looking | null>(null);
+
+// The next one who signs in here says why for herself.
+effect(() => {
+  if (session.value === null) looking.value = null;
+});
 
 /** The header for one customer's records, if a reason was given. */
 export function asked(): { headers?: { "Access-Reason": string } } {

@@ -1,12 +1,13 @@
 /** One decision: the checks as a ladder with the facts they used, and what became of its message. */
 import type { ComponentChildren } from "preact";
 import { api, ok, Problem, type Schemas } from "../../lib/api";
-import { moment, timeOfDay, words } from "../../lib/format";
+import { moment, words } from "../../lib/format";
 import { useLoad } from "../../lib/load";
 import { href } from "../../lib/router";
 import { holds } from "../../lib/session";
 import { Icon } from "../../lib/ui/icon";
 import { Badge, Card, Empty, Failure, PageHead, Skeleton } from "../../lib/ui/parts";
+import { Back } from "../back";
 import { factsInWords } from "./facts";
 import { OUTCOMES } from "./words";
 import { asked, looking } from "./looking";
@@ -35,9 +36,7 @@ export function OneDecision({ id }: { id: string }) {
   const mayLook = holds("support", "officer");
   return (
     <div class="page">
-      <a class="back" href={href(["decisions"])}>
-        <Icon name="back" /> All decisions
-      </a>
+      <Back to={["decisions"]}>All decisions</Back>
       {!mayLook ? (
         <>
           <h1>One decision</h1>
@@ -62,12 +61,22 @@ function Asked({ id }: { id: string }) {
   if (decision.error !== undefined) {
     const gone = decision.error instanceof Problem && decision.error.status === 404;
     return gone ? (
-      <Empty title="There is no such decision">It was kept for its time, or erased with its customer.</Empty>
+      <PageHead title="There is no such decision">It was kept for its time, or erased with its customer.</PageHead>
     ) : (
-      <Failure error={decision.error} retry={decision.reload} />
+      <>
+        <h1>One decision</h1>
+        <Failure error={decision.error} retry={decision.reload} />
+      </>
     );
   }
-  if (!decision.data) return <Skeleton lines={12} label="Loading the decision" />;
+  if (!decision.data) {
+    return (
+      <>
+        <h1>One decision</h1>
+        <Skeleton lines={12} label="Loading the decision" />
+      </>
+    );
+  }
   return <Shown decision={decision.data} />;
 }
 
@@ -87,7 +96,7 @@ function Shown({ decision }: { decision: Decision }) {
         </Particular>
         <Particular what="Place">
           <Icon name="place" /> {decision.geofence_name ?? decision.geofence_id}
-          {decision.store_name && <span class="quiet"> · {decision.store_name}</span>}
+          {decision.store_name && !decision.geofence_name?.includes(decision.store_name) && <span class="quiet"> · {decision.store_name}</span>}
         </Particular>
         <Particular what="Customer">
           <code>{decision.customer_id}</code>
@@ -158,7 +167,7 @@ function Rung({ gate, asks, check, decided }: RungProps) {
           </p>
         )}
         {facts.length > 0 && (
-          <dl class="facts">
+          <dl class="rung-facts">
             {facts.map(({ name, value }) => (
               <div key={name}>
                 <dt>{name}</dt>
@@ -212,9 +221,7 @@ function Message({ id }: { id: string }) {
       <ol class="timeline">
         {timeline.map((step) => (
           <li key={`${step.at} ${step.what}`}>
-            <time dateTime={step.at} title={moment(step.at)}>
-              {timeOfDay(step.at)}
-            </time>
+            <time dateTime={step.at}>{moment(step.at)}</time>
             <span>
               {words(step.what)}
               {step.detail && <span class="quiet"> · {words(step.detail)}</span>}

@@ -2,7 +2,6 @@
 import type { PageProps } from "../pages";
 import { DecisionList } from "./list";
 import { OneDecision } from "./one";
-import "../common.css";
 import "./decisions.css";
 
 export default function DecisionsPage({ path, query }: PageProps) {

@@ -2,18 +2,17 @@
 import { useState } from "preact/hooks";
 import { session } from "../../lib/session";
 import { Button, Field } from "../../lib/ui/parts";
-import { type Looking, looking } from "./looking";
+import { looking } from "./looking";
 
 const CUSTOMER_ID = /^[A-Za-z0-9._:\-|@]{1,128}$/;
 
-export interface ReasonProps {
+interface ReasonProps {
   /** Whether the customer is asked for, too; else only the reason. */
   customer: boolean;
   deed: string;
-  onAsk?: (looking: Looking) => void;
 }
 
-export function ReasonForm({ customer, deed, onAsk }: ReasonProps) {
+export function ReasonForm({ customer, deed }: ReasonProps) {
   const [customerId, setCustomerId] = useState(looking.value?.customerId ?? "");
   const [reason, setReason] = useState(looking.value?.reason ?? "");
   const [wrong, setWrong] = useState<{ customer?: string; reason?: string }>({});
@@ -27,7 +26,6 @@ export function ReasonForm({ customer, deed, onAsk }: ReasonProps) {
     setWrong(found);
     if (found.customer || found.reason) return;
     looking.value = { customerId: whom, reason: reason.trim() };
-    onAsk?.(looking.value);
   };
 
   return (

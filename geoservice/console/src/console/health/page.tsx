@@ -1,13 +1,12 @@
 /** The few plots that somebody on call looks at, from `/metrics` while the page is open. */
 import { useEffect, useState } from "preact/hooks";
 import { api, ok, type Schemas } from "../../lib/api";
-import { compact, counted, moment, words } from "../../lib/format";
+import { compact, counted, moment, timeOfDay, words } from "../../lib/format";
 import { holds } from "../../lib/session";
 import { Badge, Button, Card, Failure, Notice, PageHead, Skeleton } from "../../lib/ui/parts";
 import type { PageProps } from "../pages";
 import { Plot, type Series } from "./plot";
 import { byLabel, type Look, parse, quantile, rate, total } from "./prometheus";
-import "../common.css";
 import "./health.css";
 
 const EVERY_MS = 3_000;
@@ -20,11 +19,12 @@ const LAG_LIMIT_MS = 50;
 interface Health {
   looks: readonly Look[];
   ready: Schemas["ReadyAnswer"] | undefined;
+  stops: readonly Schemas["StopItem"][];
   error: unknown;
 }
 
 export default function HealthPage(_: PageProps) {
-  const { looks: all, ready, error } = useHealth();
+  const { looks: all, ready, stops, error } = useHealth();
   const [held, setHeld] = useState<readonly Look[]>();
   const looks = held ?? all;
   const last = looks.at(-1);
@@ -40,7 +40,7 @@ export default function HealthPage(_: PageProps) {
       >
         Looked at every {EVERY_MS / 1000} seconds while this page is open; what was before is in your own monitoring.
       </PageHead>
-      <Standing ready={ready} last={last} />
+      <Standing ready={ready} stops={stops} last={last} isAway={error !== undefined} />
       {error !== undefined && <Failure error={error} />}
       {looks.length < 2 && error === undefined && <Skeleton lines={12} label="Taking the first looks" />}
       {looks.length > 1 && <Plots looks={looks} />}
@@ -49,17 +49,21 @@ export default function HealthPage(_: PageProps) {
 }
 
 function useHealth(): Health {
-  const [health, setHealth] = useState<Health>({ looks: [], ready: undefined, error: undefined });
+  const [health, setHealth] = useState<Health>({ looks: [], ready: undefined, stops: [], error: undefined });
   useEffect(() => {
     const abort = new AbortController();
+    let looking = false;
     const look = async () => {
+      if (looking) return; // a slow service is not asked more often
+      looking = true;
       try {
-        const [text, ready] = await Promise.all([metrics(abort.signal), readiness(abort.signal)]);
+        const [text, ready, stops] = await Promise.all([metrics(abort.signal), readiness(abort.signal), stopsInForce(abort.signal)]);
         const now: Look = { at: Date.now(), samples: parse(text) };
-        setHealth((before) => ({ looks: [...before.looks, now].slice(-KEPT), ready, error: undefined }));
+        setHealth((before) => ({ looks: [...before.looks, now].slice(-KEPT), ready, stops, error: undefined }));
       } catch (error) {
-        if (!abort.signal.aborted) setHealth((before) => ({ ...before, error }));
+        if (!abort.signal.aborted) setHealth((before) => ({ ...before, ready: undefined, error }));
       }
+      looking = false;
     };
     void look();
     const second = setTimeout(look, EVERY_MS / 3); // a rate needs two
@@ -85,13 +89,25 @@ async function readiness(signal: AbortSignal): Promise<Schemas["ReadyAnswer"]> {
   return (data ?? error) as Schemas["ReadyAnswer"];
 }
 
-function Standing({ ready, last }: { ready: Schemas["ReadyAnswer"] | undefined; last: Look | undefined }) {
+/** What keeps messages back; for those who may see it. */
+async function stopsInForce(signal: AbortSignal): Promise<readonly Schemas["StopItem"][]> {
+  return holds("ops") ? (await ok(api.GET("/v1/stop", { signal }))).items : [];
+}
+
+interface StandingProps extends Pick<Health, "ready" | "stops"> {
+  last: Look | undefined;
+  isAway: boolean;
+}
+
+function Standing({ ready, stops, last, isAway }: StandingProps) {
   const breakers = last ? [...byLabel(last, "geoservice_channel_breaker", "channel")] : [];
   return (
     <Card class="standing">
       <div class="standing-head">
         <h2>Now</h2>
-        {ready === undefined ? (
+        {isAway ? (
+          <Badge tone="danger">No answer</Badge>
+        ) : ready === undefined ? (
           <Badge>Asking</Badge>
         ) : ready.ready ? (
           <Badge tone="good">Takes requests</Badge>
@@ -105,7 +121,7 @@ function Standing({ ready, last }: { ready: Schemas["ReadyAnswer"] | undefined; 
         ))}
         {last && (
           <span class="quiet small">
-            {counted(total(last, "geoservice_geofences"), "geofence")} · looked at {new Date(last.at).toLocaleTimeString()}
+            {counted(total(last, "geoservice_geofences"), "geofence")} · looked at {timeOfDay(last.at)}
           </span>
         )}
       </div>
@@ -114,7 +130,12 @@ function Standing({ ready, last }: { ready: Schemas["ReadyAnswer"] | undefined; 
           {each}
         </Notice>
       ))}
-      {holds("ops") && <Stops />}
+      {stops.map((stop) => (
+        <p key={stop.scope} class="small">
+          Stopped: <code>{stop.scope}</code> by {stop.actor}, {moment(stop.at)}
+          {stop.reason && `: ${stop.reason}`}
+        </p>
+      ))}
     </Card>
   );
 }
@@ -124,23 +145,6 @@ const BREAKERS: Record<number, { tone: "good" | "warning" | "danger"; says: stri
   1: { tone: "warning", says: "trying the provider again" },
   2: { tone: "danger", says: "provider fails, sending waits" },
 };
-
-function Stops() {
-  const [stops, setStops] = useState<Schemas["StopItem"][]>([]);
-  useEffect(() => {
-    ok(api.GET("/v1/stop")).then(({ items }) => setStops(items), () => setStops([]));
-  }, []);
-  return (
-    <>
-      {stops.map((stop) => (
-        <p key={stop.scope} class="small">
-          Stopped: <code>{stop.scope}</code> by {stop.actor}, {moment(stop.at)}
-          {stop.reason && `: ${stop.reason}`}
-        </p>
-      ))}
-    </>
-  );
-}
 
 const perSecond = (value: number): string => (value >= 100 ? compact(Math.round(value)) : value.toFixed(value >= 10 ? 0 : 1));
 const inMs = (value: number): string => `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)} ms`;

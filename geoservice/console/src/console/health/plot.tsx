@@ -1,7 +1,9 @@
 /** One plot over the last minutes, on uPlot; the newest figures stand in words above it. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { timeOfDay } from "../../lib/format";
+import { dark } from "../../lib/scheme";
 import { Card } from "../../lib/ui/parts";
 
 export interface Series {
@@ -34,7 +36,7 @@ const DASHES: readonly number[][] = [[], [6, 3], [2, 3], [8, 3, 2, 3], [4, 2], [
 export function Plot({ title, unit, times, series, written, least, limit }: PlotProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
-  const scheme = useScheme();
+  const scheme = dark.value;
   const names = series.map(({ name }) => name).join("\n");
 
   useEffect(() => {
@@ -53,7 +55,7 @@ export function Plot({ title, unit, times, series, written, least, limit }: Plot
           y: { range: (_, __, most) => [0, Math.max(most ?? 0, limit ?? 0, least) * 1.1] },
         },
         axes: [
-          { ...axis, values: (_, at) => at.map((each) => new Date(each * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })), space: 90, size: 26 },
+          { ...axis, values: (_, at) => at.map((each) => timeOfDay(each * 1000)), space: 90, size: 26 },
           { ...axis, size: 56, values: (_, at) => at.map(written), space: 34 },
         ],
         series: [
@@ -125,13 +127,3 @@ export function Plot({ title, unit, times, series, written, least, limit }: Plot
   );
 }
 
-function useScheme(): string {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const [scheme, setScheme] = useState(dark.matches ? "dark" : "light");
-  useEffect(() => {
-    const change = () => setScheme(dark.matches ? "dark" : "light");
-    dark.addEventListener("change", change);
-    return () => dark.removeEventListener("change", change);
-  }, []);
-  return scheme;
-}

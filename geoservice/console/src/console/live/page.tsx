@@ -3,11 +3,10 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { count, timeOfDay, words } from "../../lib/format";
 import { href } from "../../lib/router";
 import { Icon } from "../../lib/ui/icon";
-import { Badge, Button, Empty, Field, Notice, PageHead } from "../../lib/ui/parts";
+import { Badge, Button, Empty, Failure, Field, Notice, PageHead } from "../../lib/ui/parts";
 import { OUTCOMES, TONES } from "../decisions/words";
 import type { PageProps } from "../pages";
 import { type Item, type Line, watch } from "./stream";
-import "../common.css";
 import "./live.css";
 
 /** So many are kept in the page; older ones stand among the decisions. */
@@ -39,6 +38,7 @@ export default function LivePage(_: PageProps) {
   const [seen, setSeen] = useState<readonly Seen[]>([]);
   const [line, setLine] = useState<Line>("connecting");
   const [skipped, setSkipped] = useState(false);
+  const [error, setError] = useState<unknown>();
   const [held, setHeld] = useState<readonly Seen[]>();
   const [show, setShow] = useState<Show>("all");
   const [campaign, setCampaign] = useState("");
@@ -52,7 +52,7 @@ export default function LivePage(_: PageProps) {
       setSeen((before) => [...fresh, ...before].slice(0, KEPT));
       rate.add(items);
     };
-    void watch({ onItems, onSkipped: () => setSkipped(true), onLine: setLine }, abort.signal);
+    watch({ onItems, onSkipped: () => setSkipped(true), onLine: setLine }, abort.signal).catch(setError);
     return () => abort.abort();
   }, []);
 
@@ -103,10 +103,15 @@ export default function LivePage(_: PageProps) {
           )}
         />
       </div>
+      {error !== undefined && <Failure error={error} />}
       {skipped && <Notice tone="warning">The line was broken for too long: some of what happened is not shown here.</Notice>}
       {shown.length === 0 ? (
-        <Empty title={seen.length === 0 ? "Quiet at the moment" : "Nothing of this kind yet"}>
-          {seen.length === 0 ? "As soon as a phone enters or leaves a geofence, it appears here." : "Other things have happened; show everything to see them."}
+        <Empty title={seen.length > 0 ? "Nothing of this kind yet" : line === "open" ? "Quiet at the moment" : "Nothing is heard from the service"}>
+          {seen.length > 0
+            ? "Other things have happened; show everything to see them."
+            : line === "open"
+              ? "As soon as a phone enters or leaves a geofence, it appears here."
+              : "As soon as it answers, what happens appears here."}
         </Empty>
       ) : (
         <ol class="feed" aria-label="What happened, newest first">

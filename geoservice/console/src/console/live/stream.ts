@@ -1,6 +1,7 @@
-/** Server-sent events over fetch: an EventSource cannot send a key. Goes on after the last event when the line breaks. */
-import type { Schemas } from "../../lib/api";
-import { session, signOut } from "../../lib/session";
+/** What happens, as the service tells it. Goes on after the last event when the line breaks. */
+import { Problem, type Schemas } from "../../lib/api";
+import { serverEvents } from "../../lib/server-events";
+import { session, signOutRevoked } from "../../lib/session";
 
 export type Item = Schemas["LiveNews"]["items"][number];
 export type Line = "connecting" | "open" | "broken";
@@ -8,13 +9,13 @@ export type Line = "connecting" | "open" | "broken";
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
 
-export interface Watcher {
+interface Watcher {
   onItems: (items: readonly Item[]) => void;
   onSkipped: () => void;
   onLine: (line: Line) => void;
 }
 
-/** Watches until the signal aborts. */
+/** Watches until the signal aborts; throws Problem where it would be refused for ever. */
 export async function watch(watcher: Watcher, abort: AbortSignal): Promise<void> {
   let last: string | undefined;
   let wait = FIRST_RETRY_MS;
@@ -25,51 +26,26 @@ export async function watch(watcher: Watcher, abort: AbortSignal): Promise<void>
         signal: abort,
         cache: "no-store",
       });
-      if (response.status === 401) return signOut("Your API key no longer holds: it was revoked. Sign in with another one.");
+      if (response.status === 401) return signOutRevoked();
+      if (response.status === 403) throw new Problem(403, (await response.json()) as Record<string, unknown>);
       if (response.status === 422) last = undefined; // of another database: begin anew
       if (!response.ok || response.body === null) throw new Error(`status ${response.status}`);
       watcher.onLine("open");
       wait = FIRST_RETRY_MS;
-      for await (const event of events(response.body)) {
-        last = event.id ?? last;
-        if (event.data === undefined) continue;
-        const news = JSON.parse(event.data) as Schemas["LiveNews"];
+      for await (const { id, data } of serverEvents(response.body)) {
+        last = id ?? last;
+        const news = JSON.parse(data) as Schemas["LiveNews"];
         if (news.skipped) watcher.onSkipped();
         if (news.items.length > 0) watcher.onItems(news.items);
       }
-    } catch {
+    } catch (error) {
       if (abort.aborted) return;
+      if (error instanceof Problem) throw error;
     }
     watcher.onLine("broken");
     await sleep(wait, abort);
     wait = Math.min(wait * 2, LONGEST_RETRY_MS);
   }
-}
-
-interface ServerEvent {
-  id?: string;
-  data?: string;
-}
-
-async function* events(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<ServerEvent> {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop() ?? "";
-    for (const block of blocks) yield parsed(block);
-  }
-}
-
-function parsed(block: string): ServerEvent {
-  const event: ServerEvent = {};
-  for (const line of block.split("\n")) {
-    if (line.startsWith("id: ")) event.id = line.slice(4);
-    else if (line.startsWith("data: ")) event.data = (event.data ?? "") + line.slice(6);
-  }
-  return event;
 }
 
 function sleep(ms: number, abort: AbortSignal): Promise<void> {

@@ -2,12 +2,12 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, ok } from "../../lib/api";
-import { counted, metres, moment, words } from "../../lib/format";
+import { counted, duration, metres, moment, words } from "../../lib/format";
 import { go, href } from "../../lib/router";
 import { Confirm } from "../../lib/ui/dialog";
 import { Icon } from "../../lib/ui/icon";
 import { Button } from "../../lib/ui/parts";
-import { Back } from "./back";
+import { Back } from "../back";
 import { type Fence, KINDS } from "./fences";
 import type { MapState } from "./state";
 import { Swatch } from "./swatch";
@@ -25,7 +25,7 @@ export function FenceDetails({ state, fence }: { state: MapState; fence: Fence }
   };
   return (
     <>
-      <Back />
+      <Back to={["map"]}>All geofences</Back>
       <header>
         <h1>{properties.name}</h1>
         <p class="quiet">
@@ -38,9 +38,9 @@ export function FenceDetails({ state, fence }: { state: MapState; fence: Fence }
         <Fact name="Id">
           <code>{fence.id}</code>
         </Fact>
-        {properties.tags && <Fact name="Tags">{properties.tags.join(", ")}</Fact>}
-        {properties.dwell_s !== undefined && <Fact name="Counts as a stay after">{properties.dwell_s} s</Fact>}
-        {properties.beacons && <Fact name="Beacons">{counted(properties.beacons.length, "beacon")}</Fact>}
+        {properties.tags && properties.tags.length > 0 && <Fact name="Tags">{properties.tags.join(", ")}</Fact>}
+        {properties.dwell_s !== undefined && <Fact name="Counts as a stay after">{duration(properties.dwell_s)}</Fact>}
+        {properties.beacons && properties.beacons.length > 0 && <Fact name="Beacons">{counted(properties.beacons.length, "beacon")}</Fact>}
         {properties.valid_from && <Fact name="From">{moment(properties.valid_from)}</Fact>}
         {properties.valid_until && <Fact name="Until">{moment(properties.valid_until)}</Fact>}
         {Object.entries(properties)

@@ -139,12 +139,6 @@ export function isSimple(geometry: Geometry): geometry is Polygon {
   return geometry.type === "Polygon" && geometry.coordinates.length === 1;
 }
 
-/** "Schulterblatt, store" -> "schulterblatt-store": an id that the service takes. */
-export function idFrom(text: string): string {
-  const plain = text.replace(/ß/g, "ss").normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-  return plain.replace(/[^a-z0-9._:]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 128);
-}
-
 /** Whether a fence has these words in its name, id, store or tags. */
 export function matches(fence: Fence, storeName: string, search: string): boolean {
   const { id, name, tags = [], store_id = "" } = fence.properties;

@@ -1,20 +1,51 @@
 /** A geofence as a form: drawn on the map, or typed in; both are the same shape. */
-import type { Geometry } from "geojson";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, ok, Problem } from "../../lib/api";
+import { api, isAt, ok, Problem, wordsOf, wrongAt } from "../../lib/api";
 import { counted } from "../../lib/format";
-import { dark } from "../../lib/map/map-view";
+import { idFrom } from "../../lib/ids";
+import { useLoad } from "../../lib/load";
 import { go, href } from "../../lib/router";
-import { Button, Failure, Field, Notice } from "../../lib/ui/parts";
-import { Back } from "./back";
+import { dark } from "../../lib/scheme";
+import { Icon } from "../../lib/ui/icon";
+import { Confirm } from "../../lib/ui/dialog";
+import { Button, Failure, Field, Notice, Skeleton } from "../../lib/ui/parts";
+import { Back } from "../back";
 import { type Drawing, startDrawing } from "./drawing";
 import { DARK, LIGHT } from "./fence-layers";
-import { type Fence, geometryOf, idFrom, isSimple, type Kind, KIND_NAMES, KINDS, type Shape, shapeOf } from "./fences";
+import { type Fence, geometryOf, type Kind, KIND_NAMES, KINDS, type Shape, shapeOf } from "./fences";
+import { AreaField, CircleFields } from "./shape-fields";
 import { boundsOfFence, type MapState } from "./state";
 
 const NEW_RADIUS_M = 150;
 
-export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) {
+/** Begins with the geofence as it is now, not as it was when the list was loaded. */
+export function EditFence({ state, id }: { state: MapState; id: string }) {
+  const { data, error, reload } = useLoad(
+    async (signal) => {
+      const asked = api.GET("/v1/geofences/{id}", { params: { path: { id } }, signal });
+      const fence = (await ok(asked)) as unknown as Fence;
+      return { fence, etag: (await asked).response.headers.get("ETag") ?? "*" };
+    },
+    [id],
+  );
+  if (data) return <FenceForm state={state} fence={data.fence} etag={data.etag} />;
+  return (
+    <>
+      <Back to={["map", "fence", id]}>Back</Back>
+      <h1>Edit</h1>
+      {error === undefined ? <Skeleton lines={8} label="Loading the geofence" /> : <Failure error={error} retry={reload} />}
+    </>
+  );
+}
+
+interface FenceFormProps {
+  state: MapState;
+  /** What is there already; nothing for a new one. */
+  fence?: Fence;
+  etag?: string;
+}
+
+export function FenceForm({ state, fence, etag }: FenceFormProps) {
   const given = fence?.properties;
   const [name, setName] = useState(given?.name ?? "");
   const [kind, setKind] = useState<Kind>(given?.kind ?? "approach");
@@ -23,9 +54,11 @@ export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) 
   const [shape, setShape] = useState<Shape | undefined>(fence && shapeOf(fence));
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  const drawing = useDrawing(state, shape, setShape);
+  const drawing = useDrawing(state, shape, setShape, setError);
   const id = fence?.id ?? idFrom([storeId || name, kind].filter(Boolean).join("-"));
-  const taken = !fence && Boolean(state.fences.value?.some((each) => each.id === id));
+  const wrong = (place: string) => wrongAt(error instanceof Problem ? error.errors : [], place);
+  const wrongShape = [wrong("geometry"), wrong("properties.radius_m")].filter(Boolean).join(" ");
+  const [overtaken, setOvertaken] = useState(false);
 
   // While its shape is being changed, the fence as it is stays out of the way.
   useEffect(() => {
@@ -57,29 +90,35 @@ export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) 
     event.preventDefault();
     if (!shape) return setError(new Error("Draw its shape on the map first, or choose a store for a circle around it."));
     if (!name.trim()) return setError(new Error("Give it a name."));
-    if (taken) return setError(new Error(`There is a geofence ${id} already: choose another name or kind, or edit that one.`));
     setBusy(true);
     setError(undefined);
     try {
-      const report = await ok(
-        api.PUT("/v1/geofences/{id}", { params: { path: { id } }, body: bodyOf(id, shape, { given, name, kind, storeId, tags }) as never }),
-      );
-      await state.load();
-      state.news.value = saidOf(report, name);
-      go(["map"]);
+      await publish(shape, etag === undefined ? { "If-None-Match": "*" } : { "If-Match": etag });
     } catch (failure) {
-      setError(failure);
-      setBusy(false);
+      const isOther = failure instanceof Problem && failure.status === 412;
+      if (isOther && fence) setOvertaken(true);
+      else if (isOther) setError(new Error(`There is a geofence ${id} already: choose another name or kind, or edit that one.`));
+      else setError(ofFeature(failure));
     }
+    setBusy(false);
+  };
+
+  const publish = async (what: Shape, seen: { "If-Match"?: string; "If-None-Match"?: string }) => {
+    const body = bodyOf(id, what, { given, name, kind, storeId, tags }) as never;
+    const report = await ok(api.PUT("/v1/geofences/{id}", { params: { path: { id }, header: seen }, body }));
+    await state.load();
+    state.news.value = saidOf(report, name);
+    go(["map"]);
   };
 
   return (
     <form class="panel-form" onSubmit={save} noValidate>
-      {fence ? <Back to={["map", "fence", fence.id]}>Back</Back> : <Back />}
+      {fence ? <Back to={["map", "fence", fence.id]}>Back</Back> : <Back to={["map"]}>All geofences</Back>}
       <h1>{fence ? `Edit ${given?.name}` : "New geofence"}</h1>
       <Field
         label="Store"
         hint="Its opening hours count, and messages can name it."
+        error={wrong("properties.store_id")}
         control={(ties) => (
           <select {...ties} value={storeId} onChange={(event) => chooseStore(event.currentTarget.value)}>
             <option value="">None</option>
@@ -94,6 +133,7 @@ export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) 
       <Field
         label="Kind"
         hint={KINDS[kind].says}
+        error={wrong("properties.kind")}
         control={(ties) => (
           <select {...ties} value={kind} onChange={(event) => setKind(event.currentTarget.value as Kind)}>
             {KIND_NAMES.map((each) => (
@@ -106,6 +146,7 @@ export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) 
       />
       <Field
         label="Name"
+        error={wrong("properties.name")}
         control={(ties) => (
           <input {...ties} value={name} maxLength={200} autocomplete="off" onInput={(event) => setName(event.currentTarget.value)} />
         )}
@@ -125,18 +166,24 @@ export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) 
         </p>
         {shape?.is === "circle" && <CircleFields shape={shape} onChange={change} />}
         {shape?.is === "area" && <AreaField key={String(drawing.turn)} geometry={shape.geometry} onChange={change} />}
+        {wrongShape && (
+          <p class="field-error">
+            <Icon name="alert" /> {wrongShape}
+          </p>
+        )}
       </fieldset>
       <Field
         label="Tags"
-        hint="Words by which campaigns pick fences, parted by commas."
+        hint="Words by which campaigns pick fences, separated by commas."
+        error={wrong("properties.tags")}
         control={(ties) => <input {...ties} value={tags} autocomplete="off" onInput={(event) => setTags(event.currentTarget.value)} />}
       />
-      {!fence && id && (
+      {!fence && (storeId || name.trim()) && (
         <p class="quiet">
           Its id will be <code>{id}</code>.
         </p>
       )}
-      {error !== undefined && (error instanceof Problem ? <Failure error={error} /> : <Notice tone="danger">{(error as Error).message}</Notice>)}
+      {error !== undefined && (error instanceof Problem ? <Failure error={elsewhere(error)} /> : <Notice tone="danger">{wordsOf(error)}</Notice>)}
       <div class="panel-actions">
         <Button type="submit" look="accent" busy={busy}>
           Publish
@@ -145,8 +192,34 @@ export function FenceForm({ state, fence }: { state: MapState; fence?: Fence }) 
           Cancel
         </a>
       </div>
+      {overtaken && shape && (
+        <Confirm
+          title="Somebody else has changed it meanwhile"
+          deed="Publish mine over it"
+          danger
+          onConfirm={() => publish(shape, {})}
+          onClose={() => setOvertaken(false)}
+        >
+          <p>Publishing replaces what they changed; Versions has the way back.</p>
+        </Confirm>
+      )}
     </form>
   );
+}
+
+/** Places that have a field here, which shows what is wrong with them. */
+const SHOWN = ["properties.store_id", "properties.kind", "properties.name", "properties.tags", "properties.radius_m", "geometry"];
+
+/** The same refusal with places as they are within the feature. */
+function ofFeature(error: unknown): unknown {
+  if (!(error instanceof Problem)) return error;
+  const errors = error.errors.map((each) => ({ ...each, path: each.path.replace(/^features\[0\]\./, "") }));
+  return new Problem(error.status, { ...error.document, errors });
+}
+
+/** What no field shows. */
+function elsewhere(problem: Problem): Problem {
+  return new Problem(problem.status, { ...problem.document, errors: problem.errors.filter(({ path }) => !SHOWN.some((place) => isAt(path, place))) });
 }
 
 const HELP = {
@@ -158,7 +231,7 @@ const HELP = {
 
 // The shape on the map ------------------------------------------------------------------------------------------------
 
-function useDrawing(state: MapState, shape: Shape | undefined, onShape: (shape: Shape) => void) {
+function useDrawing(state: MapState, shape: Shape | undefined, onShape: (shape: Shape) => void, onFailure: (failure: unknown) => void) {
   const [drawing, setDrawing] = useState<"circle" | "polygon">();
   const [ready, setReady] = useState(false);
   const [turn, setTurn] = useState(0);
@@ -180,7 +253,7 @@ function useDrawing(state: MapState, shape: Shape | undefined, onShape: (shape: 
       tool.current = started;
       started.put(latest.current);
       setReady(true);
-    });
+    }, onFailure);
     return () => {
       gone = true;
       tool.current?.end();
@@ -200,78 +273,6 @@ function useDrawing(state: MapState, shape: Shape | undefined, onShape: (shape: 
     },
     put: (next: Shape) => tool.current?.put(next),
   };
-}
-
-function CircleFields({ shape, onChange }: { shape: Extract<Shape, { is: "circle" }>; onChange: (shape: Shape) => void }) {
-  const [lon = 0, lat = 0] = shape.centre;
-  const number = (label: string, value: number, least: number, most: number, step: number, set: (value: number) => Shape) => (
-    <Field
-      label={label}
-      control={(ties) => (
-        <input
-          {...ties}
-          type="number"
-          value={value}
-          min={least}
-          max={most}
-          step={step}
-          onChange={(event) => {
-            const typed = event.currentTarget.valueAsNumber;
-            if (typed >= least && typed <= most) onChange(set(typed));
-          }}
-        />
-      )}
-    />
-  );
-  return (
-    <div class="numbers">
-      {number("Radius (m)", shape.radiusM, 1, 40_000, 1, (radiusM) => ({ ...shape, radiusM }))}
-      {number("Latitude", lat, -90, 90, 0.0001, (value) => ({ ...shape, centre: [lon, value] }))}
-      {number("Longitude", lon, -180, 180, 0.0001, (value) => ({ ...shape, centre: [value, lat] }))}
-    </div>
-  );
-}
-
-/** The outline as text: a corner a line. Areas with holes or several parts are shown as the GeoJSON that they are. */
-function AreaField({ geometry, onChange }: { geometry: Geometry; onChange: (shape: Shape) => void }) {
-  const simple = isSimple(geometry);
-  const [text, setText] = useState(() =>
-    simple ? (geometry.coordinates[0] ?? []).slice(0, -1).map(([lon, lat]) => `${lat}, ${lon}`).join("\n") : JSON.stringify(geometry),
-  );
-  const [wrong, setWrong] = useState("");
-  const read = () => {
-    try {
-      onChange({ is: "area", geometry: simple ? cornersFrom(text) : (JSON.parse(text) as Geometry) });
-      setWrong("");
-    } catch (failure) {
-      setWrong(failure instanceof SyntaxError ? "This is no GeoJSON geometry." : (failure as Error).message);
-    }
-  };
-  return (
-    <Field
-      label={simple ? "Corners" : "Geometry"}
-      hint={simple ? "Latitude and longitude of one corner a line." : "GeoJSON: several parts, or holes, cannot be dragged here."}
-      error={wrong}
-      control={(ties) => (
-        <textarea {...ties} rows={5} spellcheck={false} value={text} onInput={(event) => setText(event.currentTarget.value)} onChange={read} />
-      )}
-    />
-  );
-}
-
-function cornersFrom(text: string): Geometry {
-  const ring = text
-    .split("\n")
-    .filter((line) => line.trim())
-    .map((line, index) => {
-      const [lat, lon, ...rest] = line.split(/[,;\s]+/).filter(Boolean).map(Number);
-      if (lat === undefined || lon === undefined || rest.length || !(Math.abs(lat) <= 90 && Math.abs(lon) <= 180)) {
-        throw new Error(`Line ${index + 1} is no pair of latitude and longitude, such as 53.5511, 9.9980.`);
-      }
-      return [lon, lat];
-    });
-  if (ring.length < 3) throw new Error("An area has at least three corners.");
-  return { type: "Polygon", coordinates: [[...ring, ring[0] as number[]]] };
 }
 
 // Saving --------------------------------------------------------------------------------------------------------------

@@ -2,15 +2,15 @@
 import { useSignalEffect } from "@preact/signals";
 import { Marker } from "maplibre-gl";
 import type { ComponentChildren } from "preact";
-import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { MapView, type MapLibre } from "../../lib/map/map-view";
 import { go, href } from "../../lib/router";
 import { Icon } from "../../lib/ui/icon";
 import { Empty, Failure, Notice, Skeleton } from "../../lib/ui/parts";
+import { Back } from "../back";
 import type { PageProps } from "../pages";
-import { Back } from "./back";
 import { FenceDetails } from "./details";
-import { FenceForm } from "./form";
+import { EditFence, FenceForm } from "./form";
 import { addFenceLayers, fenceAt, outline, select, show, showStores } from "./fence-layers";
 import { type Bounds, boundsOf, type Fence } from "./fences";
 import { FenceList } from "./list";
@@ -33,19 +33,23 @@ export default function MapPage({ path, query }: PageProps) {
     go(["map", "upload"]);
   }, []);
 
+  const panel = useRef<HTMLDivElement>(null);
+  const address = path.join("/");
+  useEffect(() => panel.current?.scrollTo(0, 0), [address]);
+
   return (
-    <div class="map-page">
-      <div class="map-panel">
+    <DropTarget onFile={take}>
+      <div class="map-panel" ref={panel}>
         <Panel state={state} path={path} query={query} file={file} onFile={setFile} />
       </div>
-      <DropTarget onFile={take}>
+      <div class="map-stage">
         {state.fences.value || state.error.value !== undefined ? (
           <FenceMap state={state} selected={path[0] === "fence" ? path[1] : undefined} idle={path.length === 0 || path[0] === "fence"} />
         ) : (
           <div class="map-view" />
         )}
-      </DropTarget>
-    </div>
+      </div>
+    </DropTarget>
   );
 }
 
@@ -80,7 +84,7 @@ function Panel({ state, path, file, onFile }: PanelProps) {
   if (mode === "fence" && id) {
     const fence = fences.find((each) => each.id === id);
     if (!fence) return <Gone id={id} />;
-    return deed === "edit" ? <FenceForm state={state} fence={fence} key={id} /> : <FenceDetails state={state} fence={fence} key={id} />;
+    return deed === "edit" ? <EditFence state={state} id={id} key={id} /> : <FenceDetails state={state} fence={fence} key={id} />;
   }
   return <Overview state={state} fences={fences} />;
 }
@@ -110,6 +114,7 @@ function Overview({ state, fences }: { state: MapState; fences: readonly Fence[]
         </a>
       </div>
       {news && <Notice tone="good">{news}</Notice>}
+      {state.error.value !== undefined && <Failure error={state.error.value} retry={() => void state.load()} />}
       {fences.length === 0 ? (
         <Empty title="No geofences yet">
           Drop a GeoJSON or CSV file onto the map, or draw the first one: the streets around a store make a good beginning.
@@ -124,7 +129,7 @@ function Overview({ state, fences }: { state: MapState; fences: readonly Fence[]
 function Gone({ id }: { id: string }) {
   return (
     <>
-      <Back />
+      <Back to={["map"]}>All geofences</Back>
       <h1>Not there</h1>
       <p>
         There is no geofence <code>{id}</code>; it may have been removed.
@@ -223,12 +228,12 @@ function wholeBounds(state: MapState): Bounds {
   return boundsOf([...stores, ...(state.fences.value ?? []).map(outline)]) ?? HAMBURG;
 }
 
-/** Takes a file that is dropped anywhere on the map. */
+/** Takes a file that is dropped anywhere on the page: beside the map, the browser would open it in place of the console. */
 function DropTarget({ onFile, children }: { onFile: (file: File) => void; children: ComponentChildren }) {
   const [over, setOver] = useState(false);
   return (
     <div
-      class="map-stage"
+      class="map-page"
       onDragOver={(event) => {
         event.preventDefault();
         setOver(true);

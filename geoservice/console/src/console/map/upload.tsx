@@ -6,7 +6,7 @@ import { go } from "../../lib/router";
 import { Confirm } from "../../lib/ui/dialog";
 import { Icon } from "../../lib/ui/icon";
 import { Badge, Button, Failure, Notice, Skeleton } from "../../lib/ui/parts";
-import { Back } from "./back";
+import { Back } from "../back";
 import { boundsOf, drawable } from "./fences";
 import { type Located, locate, readUpload, type UploadFile } from "./file";
 import type { MapState } from "./state";
@@ -21,7 +21,7 @@ interface How {
 /** What the service said of a file. */
 type Verdict = { is: "good"; report: Report } | { is: "bad"; problem: Problem } | { is: "failed"; error: unknown };
 
-export interface UploadProps {
+interface UploadProps {
   state: MapState;
   file: File | undefined;
   onFile: (file: File | undefined) => void;
@@ -31,11 +31,15 @@ export function Upload({ state, file, onFile }: UploadProps) {
   const [read, setRead] = useState<UploadFile>();
   const [verdict, setVerdict] = useState<Verdict>();
   const [how, setHow] = useState<How>({ mode: "merge", make_valid: false });
+  /** Asks again with each step. */
+  const [turn, setTurn] = useState(0);
+  const [overtaken, setOvertaken] = useState(false);
   const chooser = useRef<HTMLInputElement>(null);
 
   useEffect(() => {
     setRead(undefined);
     setVerdict(undefined);
+    setOvertaken(false);
     if (!file) return;
     let overtaken = false;
     readUpload(file).then(
@@ -58,7 +62,8 @@ export function Upload({ state, file, onFile }: UploadProps) {
     return () => {
       overtaken = true;
     };
-  }, [read, how]);
+  }, [read, how, turn]);
+  const again = () => setTurn((before) => before + 1);
 
   const places = verdict?.is === "good" ? verdict.report.warnings : verdict?.is === "bad" ? verdict.problem.errors : [];
   const located = useMemo(() => (read ? places.map((each) => locate(read, each)) : []), [read, places]);
@@ -66,7 +71,7 @@ export function Upload({ state, file, onFile }: UploadProps) {
 
   return (
     <>
-      <Back />
+      <Back to={["map"]}>All geofences</Back>
       <h1>Upload</h1>
       <input
         ref={chooser}
@@ -98,9 +103,23 @@ export function Upload({ state, file, onFile }: UploadProps) {
         </>
       )}
       {file && !verdict && <Skeleton lines={4} label="Checking the file" />}
-      {verdict?.is === "failed" && <Failure error={verdict.error} />}
+      {verdict?.is === "failed" && <Failure error={verdict.error} retry={read && again} />}
+      {overtaken && verdict && <Notice tone="warning">Somebody else has published meanwhile: this is what would change now.</Notice>}
       {verdict?.is === "bad" && read && <Errors state={state} problem={verdict.problem} located={located} />}
-      {verdict?.is === "good" && read && <Plan state={state} read={read} how={how} report={verdict.report} located={located} onDone={() => onFile(undefined)} />}
+      {verdict?.is === "good" && read && (
+        <Plan
+          state={state}
+          read={read}
+          how={how}
+          report={verdict.report}
+          located={located}
+          onDone={() => onFile(undefined)}
+          onOvertaken={() => {
+            setOvertaken(true);
+            again();
+          }}
+        />
+      )}
     </>
   );
 }
@@ -191,16 +210,22 @@ interface PlanProps {
   report: Report;
   located: readonly Located[];
   onDone: () => void;
+  /** What would be removed is no more what the report said. */
+  onOvertaken: () => void;
 }
 
-function Plan({ state, read, how, report, located, onDone }: PlanProps) {
+function Plan({ state, read, how, report, located, onDone, onOvertaken }: PlanProps) {
   const [busy, setBusy] = useState(false);
   const [asks, setAsks] = useState(false);
   const [error, setError] = useState<unknown>();
   const changes = report.created + report.changed + report.removed;
 
   const publish = async () => {
-    const done = await send(read, { ...how, ...(report.removed && { confirm_removed: report.removed }) });
+    const done = await send(read, { ...how, ...(report.removed && { confirm_removed: report.removed }) }).catch((failure: unknown) => {
+      if (failure instanceof Problem && failure.code === "removal_needs_confirmation") return onOvertaken();
+      throw failure;
+    });
+    if (!done) return;
     await state.load();
     state.news.value = `Version ${done.version} is live: ${inWords(done)}.`;
     onDone();

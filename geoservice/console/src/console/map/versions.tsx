@@ -2,11 +2,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { api, ok, type Schemas } from "../../lib/api";
 import { ago, moment } from "../../lib/format";
-import { useLoad } from "../../lib/load";
+import { useLoad, usePages } from "../../lib/load";
 import { go, href } from "../../lib/router";
 import { Confirm } from "../../lib/ui/dialog";
 import { Badge, Button, Empty, Failure, Skeleton, type Tone } from "../../lib/ui/parts";
-import { Back } from "./back";
+import { Back } from "../back";
 import type { Drawn } from "./fence-layers";
 import { boundsOf, drawable, type Fence } from "./fences";
 import type { MapState } from "./state";
@@ -23,25 +23,19 @@ const summaryOf = ({ summary }: Item) => ({
 });
 
 export function Versions() {
-  const [before, setBefore] = useState<string>();
-  const [items, setItems] = useState<readonly Item[]>([]);
-  const page = useLoad(
-    () => ok(api.GET("/v1/geofences/versions", { params: { query: { limit: 50, ...(before && { before: Number(before) }) } } })),
-    [before],
+  const { items, error, loading, more } = usePages(
+    (after, signal) => ok(api.GET("/v1/geofences/versions", { params: { query: { limit: 50, ...(after && { before: Number(after) }) } }, signal })),
+    [],
   );
-  useEffect(() => {
-    if (page.data) setItems((known) => [...known.filter((each) => each.version >= Number(before ?? Infinity)), ...page.data!.items]);
-  }, [page.data]);
 
   return (
     <>
-      <Back />
+      <Back to={["map"]}>All geofences</Back>
       <h1>Versions</h1>
       <p class="quiet">Each publication that changed something. Open one to see what it changed, or to go back to it.</p>
-      {page.error !== undefined && <Failure error={page.error} retry={page.reload} />}
-      {page.data && items.length === 0 && <Empty title="Nothing was published yet">The first upload makes version 1.</Empty>}
+      {items?.length === 0 && <Empty title="Nothing was published yet">The first upload makes version 1.</Empty>}
       <ol class="fence-list versions" aria-label="Versions, newest first">
-        {items.map((item) => (
+        {items?.map((item) => (
           <li key={item.version}>
             <a href={href(["map", "versions", String(item.version)])}>
               <span class="fence-name">Version {item.version}</span>
@@ -52,16 +46,20 @@ export function Versions() {
           </li>
         ))}
       </ol>
-      {page.loading && <Skeleton lines={items.length ? 2 : 6} />}
-      {page.data?.next && !page.loading && <Button onClick={() => setBefore(page.data?.next ?? undefined)}>Show older ones</Button>}
+      {error !== undefined && <Failure error={error} retry={more} />}
+      {loading && !items && <Skeleton lines={6} />}
+      {items && more && error === undefined && (
+        <Button busy={loading} onClick={more}>
+          Show older ones
+        </Button>
+      )}
     </>
   );
 }
 
 export function Version({ state, number }: { state: MapState; number: string }) {
-  const id = encodeURIComponent(number);
   const version = useLoad(
-    () => ok(api.GET("/v1/geofences/versions/{id}", { params: { path: { id }, query: { limit: CHANGES_AT_ONCE } } })),
+    () => ok(api.GET("/v1/geofences/versions/{id}", { params: { path: { id: number }, query: { limit: CHANGES_AT_ONCE } } })),
     [number],
   );
   const [asks, setAsks] = useState(false);

@@ -1,5 +1,4 @@
 /** A map in a page: the own style or the configured one, zoom buttons, a scale; anew when the colour scheme changes. */
-import { signal } from "@preact/signals";
 import {
   AttributionControl,
   type LngLatBoundsLike,
@@ -12,6 +11,7 @@ import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import "maplibre-gl/dist/maplibre-gl.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, ok } from "../api";
+import { dark } from "../scheme";
 import { Notice } from "../ui/parts";
 import "./map-view.css";
 import { DARK, LIGHT, ownStyle, type Palette } from "./style";
@@ -20,19 +20,13 @@ setWorkerUrl(workerUrl); // a file of ours: the Content-Security-Policy allows n
 
 export type { MapLibre, Palette };
 
-const scheme = matchMedia("(prefers-color-scheme: dark)");
-export const dark = signal(scheme.matches);
-scheme.addEventListener("change", () => {
-  dark.value = scheme.matches;
-});
-
 /** Whether moves of the map are to be seen. */
 export const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 let settings: Promise<{ map_style_url: string | null }> | undefined;
 
 /** What the service says to its pages, asked once. */
-export function pagesSettings(): Promise<{ map_style_url: string | null }> {
+function pagesSettings(): Promise<{ map_style_url: string | null }> {
   settings ??= ok(api.GET("/pages.json")).catch((error: unknown) => {
     settings = undefined;
     throw error;

@@ -7,7 +7,7 @@
 import type { StyleSpecification } from "maplibre-gl";
 import sketch from "./hamburg-sketch.geojson?url";
 
-export const SKETCH_IS = "Schematic sketch, drawn by hand";
+const SKETCH_IS = "Schematic sketch, drawn by hand";
 
 export interface Palette {
   readonly paper: string;

@@ -9,11 +9,10 @@ export interface DialogProps {
   children?: ComponentChildren;
   /** Buttons at its foot. */
   actions?: ComponentChildren;
-  wide?: boolean;
 }
 
 /** Is open while it is rendered. */
-export function Dialog({ title, onClose, children, actions, wide = false }: DialogProps) {
+export function Dialog({ title, onClose, children, actions }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
@@ -24,7 +23,7 @@ export function Dialog({ title, onClose, children, actions, wide = false }: Dial
   return (
     <dialog
       ref={element}
-      class={`dialog ${wide ? "dialog-wide" : ""}`}
+      class="dialog"
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault();

@@ -125,6 +125,7 @@ export function Skeleton({ lines = 3, label = "Loading" }: { lines?: number; lab
       {Array.from({ length: lines }, (_, line) => (
         <div class="skeleton-line" key={line} />
       ))}
+      <p class="skeleton-slow">This takes longer than usual …</p>
     </div>
   );
 }

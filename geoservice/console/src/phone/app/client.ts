@@ -3,7 +3,7 @@
  * document. This folder, `app/`, is what an app needs and knows nothing of screens, maps or the demo.
  */
 import createClient from "openapi-fetch";
-import { ok, Problem, type Schemas } from "../../lib/api";
+import { fetchInTime, ok, Problem, type Schemas } from "../../lib/api";
 import type { paths } from "../../lib/schema";
 
 export { ok, Problem, type Schemas };
@@ -12,7 +12,7 @@ export type Api = ReturnType<typeof connect>;
 
 /** Calls in her name. `onExpired` is told when the token no longer holds: get a new one and connect again. */
 export function connect(token: string, onExpired: () => void) {
-  const api = createClient<paths>({ baseUrl: location.origin, fetch: (request) => fetch(request) });
+  const api = createClient<paths>({ baseUrl: location.origin, fetch: fetchInTime });
   api.use({
     onRequest: ({ request }) => {
       request.headers.set("Authorization", `Bearer ${token}`);

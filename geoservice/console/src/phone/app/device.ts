@@ -13,7 +13,7 @@ export function deviceId(): string {
 }
 
 /** Call it when the app starts, and whenever the token or a permission changes: it replaces all that was known. */
-export async function register(api: Api, id: string, pushToken: string, timezone: string): Promise<void> {
+export async function register(api: Api, id: string, pushToken: string, timezone: string, locale: string): Promise<void> {
   await ok(
     api.PUT("/v1/devices/{id}", {
       params: { path: { id } },
@@ -21,7 +21,7 @@ export async function register(api: Api, id: string, pushToken: string, timezone
         platform: "android",
         push_token: pushToken,
         timezone,
-        locale: navigator.language,
+        locale,
         os_location_permission: "always",
       }),
     }),

@@ -2,6 +2,7 @@
 import type { FeatureCollection } from "geojson";
 import type { Push } from "../app/messages";
 import { Problem } from "../../lib/api";
+import { serverEvents } from "../../lib/server-events";
 
 export interface Handout {
   readonly customer_id: string;
@@ -84,15 +85,14 @@ export interface Listener {
   readonly onPush: (push: Push) => void;
   readonly onTime: (moment: Moment) => void;
   readonly onConnected: (connected: boolean) => void;
+  /** The demo was started again, and knows her no more. */
+  readonly onForgotten: () => void;
 }
 
 const PLACE = "geoservice.phone.pushes";
 const AGAIN_MS = 1000;
 
-/**
- * Listens as the operating system does for Firebase, until told to stop; what came meanwhile comes when it is back.
- * By fetch: an EventSource cannot carry her token.
- */
+/** Listens as the operating system does for Firebase, until told to stop; what came meanwhile comes when it is back. */
 export async function listen(token: string, listener: Listener, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     try {
@@ -101,12 +101,13 @@ export async function listen(token: string, listener: Listener, signal: AbortSig
         headers: { Authorization: `Bearer ${token}` },
         signal,
       });
+      if (response.status === 401) return listener.onForgotten();
       if (!response.ok || response.body === null) throw new Error(String(response.status));
       listener.onConnected(true);
-      for await (const { event, data } of events(response.body)) {
-        if (event === "time") listener.onTime(data as Moment);
+      for await (const { event, data } of serverEvents(response.body)) {
+        if (event === "time") listener.onTime(JSON.parse(data) as Moment);
         if (event === "push") {
-          const push = data as Arrived;
+          const push = JSON.parse(data) as Arrived;
           sessionStorage.setItem(PLACE, String(push.number));
           listener.onPush({ messageId: push.message_id, title: push.title, body: push.body });
         }
@@ -122,22 +123,4 @@ export async function listen(token: string, listener: Listener, signal: AbortSig
 
 export function forgetPushes(): void {
   sessionStorage.removeItem(PLACE);
-}
-
-/** Server-sent events, as the HTML standard has them, as far as the demo uses them. */
-async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<{ event: string; data: unknown }> {
-  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += value;
-    const whole = text.split("\n\n");
-    text = whole.pop() ?? "";
-    for (const block of whole) {
-      const field = (name: string) => block.split("\n").find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
-      const data = field("data");
-      if (data !== undefined) yield { event: field("event") ?? "message", data: JSON.parse(data) as unknown };
-    }
-  }
 }

@@ -233,25 +233,25 @@ function Happened({ carrier, demo }: { carrier: Carrier; demo: boolean }) {
     <section class="card happened" aria-labelledby="happened">
       <h2 id="happened">What happened</h2>
       <div class="log" role="log" aria-labelledby="happened" tabIndex={0}>
-      <ol>
-        {carrier.entries.value.map((entry) => (
-          <li key={entry.key} class={`entry entry-${entry.kind}`}>
-            <time class="quiet small">{onHerClock(entry.at, { weekday: "short", hour: "2-digit", minute: "2-digit" })}</time>
-            <div>
-              <p>{entry.text}</p>
-              {entry.detail && <p class="quiet small">{entry.detail}</p>}
-              {entry.decision && demo && (
-                <a class="small" href={`/console/#/decisions/${entry.decision}`} target="_blank" rel="noopener">
-                  The checks, as operations see them
-                </a>
-              )}
-            </div>
-          </li>
-        ))}
-        {carrier.entries.value.length === 0 && (
-          <li class="quiet">Nothing yet. Carry the phone about: every position goes to the service, and what it decides stands here.</li>
-        )}
-      </ol>
+        <ol>
+          {carrier.entries.value.map((entry) => (
+            <li key={entry.key} class={`entry entry-${entry.kind}`}>
+              <time class="quiet small">{onHerClock(entry.at, { weekday: "short", hour: "2-digit", minute: "2-digit" })}</time>
+              <div>
+                <p>{entry.text}</p>
+                {entry.detail && <p class="quiet small">{entry.detail}</p>}
+                {entry.decision && demo && (
+                  <a class="small" href={`/console/#/decisions/${entry.decision}`} target="_blank" rel="noopener">
+                    The checks, as operations see them
+                  </a>
+                )}
+              </div>
+            </li>
+          ))}
+          {carrier.entries.value.length === 0 && (
+            <li class="quiet">Nothing yet. Carry the phone about: every position goes to the service, and what it decides stands here.</li>
+          )}
+        </ol>
       </div>
     </section>
   );

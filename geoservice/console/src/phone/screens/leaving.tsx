@@ -1,6 +1,5 @@
 /** Taking everything along, and going. */
 import { useState } from "preact/hooks";
-import { wordsOf } from "../../lib/api";
 import { Confirm, Dialog } from "../../lib/ui/dialog";
 import { Button, Failure } from "../../lib/ui/parts";
 import { erase, takeAlong, type Erasure } from "../app/settings";
@@ -23,7 +22,7 @@ export function Leaving({ phone }: { phone: Phone }) {
       link.click();
       URL.revokeObjectURL(address);
     } catch (failure) {
-      setError(new Error(wordsOf(failure)));
+      setError(failure);
     }
     setBusy(false);
   };
@@ -70,9 +69,7 @@ export function Leaving({ phone }: { phone: Phone }) {
 
 /** What was done, and what the shop has to keep. */
 function Receipt({ receipt }: { receipt: Erasure }) {
-  const leave = () => {
-    signOut("You have erased everything. Goodbye.");
-  };
+  const leave = () => signOut("You have erased everything. Goodbye.");
   return (
     <Dialog
       title={receipt.state === "done" ? "Everything is erased" : "It is being erased"}

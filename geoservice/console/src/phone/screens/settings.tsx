@@ -1,5 +1,5 @@
 /** Her settings, all on one screen. Each change holds when the switch has moved. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure, Notice, Skeleton } from "../../lib/ui/parts";
 import { change, isOvertaken, readAttention, readSettings, type Attention, type Change, type Settings } from "../app/settings";
 import { city, type Phone } from "../state";
@@ -22,10 +22,18 @@ export function SettingsScreen({ phone }: { phone: Phone }) {
   const [error, setError] = useState<unknown>();
   const [overtaken, setOvertaken] = useState(false);
 
+  /** As they were last seen: two switches in a row are two changes of hers, and the second knows of the first. */
+  const seen = useRef<Settings>(undefined);
+  const last = useRef(Promise.resolve());
+  const show = (read: Settings) => {
+    seen.current = read;
+    setSettings(read);
+  };
+
   const load = async () => {
     try {
       const [read, budget] = await Promise.all([readSettings(phone.api), readAttention(phone.api)]);
-      setSettings(read);
+      show(read);
       setAttention(budget);
       setError(undefined);
     } catch (failure) {
@@ -34,11 +42,16 @@ export function SettingsScreen({ phone }: { phone: Phone }) {
   };
   useEffect(() => void load(), [phone]);
 
-  const save = async (body: Change) => {
-    if (!settings) return;
+  const save = (body: Change) => {
+    last.current = last.current.then(() => saveNext(body));
+    return last.current;
+  };
+
+  const saveNext = async (body: Change) => {
+    if (!seen.current) return;
     setOvertaken(false);
     try {
-      setSettings(await change(phone.api, settings, body));
+      show(await change(phone.api, seen.current, body));
       setAttention(await readAttention(phone.api));
       setError(undefined);
     } catch (failure) {
