@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -36,6 +37,25 @@ class DemoHouse:
     def url(self) -> str:
         """Where it answers."""
         return self.client.app.url
+
+    async def new_phone(self) -> Any:
+        """A phone as the page makes it: registered as `browser`, all allowed, two pairs of running shoes looked at."""
+        phone = await self.client.ok("POST", "/demo/phones", {})
+        who = {"Authorization": f"Bearer {phone['token']}"}
+        device = {"platform": "android", "push_token": phone["push_token"]}
+        await self.client.ok("PUT", "/v1/devices/browser", device, who=who)
+        notice = (await self.client.ok("GET", "/v1/me/notice", who=who))["version"]
+        for purpose in ("location", "marketing_push", "personalisation"):
+            consent = {"granted": True, "notice_version": notice}
+            await self.client.ok("PUT", f"/v1/me/consents/{purpose}", consent, who=who)
+        await self.client.ok("PATCH", "/v1/me/preferences", {"topics": {"running": True}}, who=who)
+        now = await self.time()
+        events = [
+            {"type": "product_viewed", "occurred_at": now, "category": "running-shoes", "product_id": product}
+            for product in ("swift-3", "tide-2")
+        ]
+        await self.client.ok("POST", "/v1/events", {"events": events}, who=who)
+        return SimpleNamespace(who=who, **phone)
 
     async def time(self) -> datetime:
         """The time in the demo."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from console_browser import DESKTOP, PHONE, check_accessible, keep_picture, open_console, settled
+from console_browser import DESKTOP, PHONE, check_accessible, go_to, keep_picture, look_name, open_console, settled
+from playwright.async_api import TimeoutError as StillWaiting
+from playwright.async_api import expect
 from shapely.geometry import shape
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,6 +41,11 @@ async def map_of(open_page, client, place: str = "map", **how: Any):
     return page
 
 
+async def same_map(open_page, client, place: str = "map", **how: Any):
+    """The page of the test before: a map is slow to begin without a graphics card."""
+    return await map_of(open_page, client, place, kept="map", **how)
+
+
 async def fences(client) -> dict[str, Any]:
     answer = await client.ok("GET", "/v1/geofences", who=client.ops)
     return {feature["id"]: feature for feature in answer["features"]}
@@ -55,22 +63,22 @@ async def newest(client) -> int:
 async def test_the_map_is_for_everybody(city, open_page, size, dark):
     """The map and its panels hold to WCAG 2.2 AA, on a desktop and on a narrow phone in the dark, and fit there."""
     page = await map_of(open_page, city, size=size, dark=dark)
-    look = f"{size['width']}-{'dark' if dark else 'light'}"
-    for name, place in {
-        "map": "map",
-        "fence": f"map/fence/{FLAGSHIP}",
-        "edit": f"map/fence/{FLAGSHIP}/edit",
-        "new": "map/new",
-        "upload": "map/upload",
-        "versions": "map/versions",
-        "version": f"map/versions/{await newest(city)}",
-        "gone": "map/fence/nobody-drew-this",
-    }.items():
-        await page.evaluate("place => { location.hash = `#/${place}` }", place)
+    await page.locator("[data-drawn]").wait_for()
+    for name, place, heading in [
+        ("map", "map", "Map"),
+        ("fence", f"map/fence/{FLAGSHIP}", "Near Strandläufer Sport Mönckebergstraße"),
+        ("edit", f"map/fence/{FLAGSHIP}/edit", "Edit Near Strandläufer Sport Mönckebergstraße"),
+        ("new", "map/new", "New geofence"),
+        ("upload", "map/upload", "Upload"),
+        ("versions", "map/versions", "Versions"),
+        ("version", f"map/versions/{await newest(city)}", "Version "),
+        ("gone", "map/fence/nobody-drew-this", "Not there"),
+    ]:
+        await go_to(page, place)
+        await page.get_by_role("heading", level=1, name=heading).wait_for()
         await settled(page)
-        await page.wait_for_timeout(300)
         await check_accessible(page)
-        await keep_picture(page, f"{name}-{look}")
+        await keep_picture(page, f"{name}-{look_name(size, dark)}")
 
 
 async def test_search_finds_by_name_store_and_tag(city, open_page):
@@ -88,13 +96,14 @@ async def test_search_finds_by_name_store_and_tag(city, open_page):
 
 async def test_a_click_on_the_map_opens_the_smallest_fence_there(city, open_page):
     """Clicking into nested fences opens the innermost, which no other way on the map leads to."""
-    page = await map_of(open_page, city, f"map/fence/{FLAGSHIP}")
+    page = await same_map(open_page, city, f"map/fence/{FLAGSHIP}")
     box = await page.locator(".map-canvas").bounding_box()
     innermost = re.compile("moenckebergstrasse-(running|store)$")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not innermost.search(page.url):  # a map that is still being drawn has nothing to click on
             await page.mouse.click(box["x"] + box["width"] / 2 - 40, box["y"] + box["height"] / 2)
-            await page.wait_for_timeout(500)
+            with suppress(StillWaiting):
+                await page.wait_for_url(innermost, timeout=200)
 
 
 # Uploads -------------------------------------------------------------------------------------------------------------
@@ -102,7 +111,7 @@ async def test_a_click_on_the_map_opens_the_smallest_fence_there(city, open_page
 
 async def test_a_broken_upload_is_shown_and_a_mended_one_goes_live(city, open_page):
     """Each error is listed with its feature and pinned to its place on the map; the mended file is published."""
-    page = await map_of(open_page, city, complaints_meant=["422"])
+    page = await same_map(open_page, city, complaints_meant=["422"])
     before = await fences(city)
     await page.get_by_role("link", name="Upload").click()
     broken = as_file(
@@ -114,7 +123,6 @@ async def test_a_broken_upload_is_shown_and_a_mended_one_goes_live(city, open_pa
     await page.get_by_text("features[1].geometry.coordinates[0][3]").wait_for()
     assert await page.locator(".map-mark").all_inner_texts() == ["1", "2", "3"]
     await page.get_by_role("button", name="Show on the map: kiosk").click()
-    await page.wait_for_timeout(300)
     await check_accessible(page)
     await keep_picture(page, "upload-broken-1280-light")
     assert await fences(city) == before
@@ -129,8 +137,8 @@ async def test_a_broken_upload_is_shown_and_a_mended_one_goes_live(city, open_pa
 
 
 async def test_a_file_that_is_dropped_on_the_map_is_checked(city, open_page):
-    """A table dropped onto the map is checked as it is, and an error of one line is pinned where that line lies."""
-    page = await map_of(open_page, city, complaints_meant=["422"])
+    """A table dropped on the page, beside the map too, is checked, and an error is pinned where its line lies."""
+    page = await same_map(open_page, city, complaints_meant=["422"])
     table = "id,name,lat,lon,radius\nquay,Quay,53.541,9.992,120\npier,Pier,53.546,9.966,0\n"
     await page.evaluate(
         """table => {
@@ -138,7 +146,7 @@ async def test_a_file_that_is_dropped_on_the_map_is_checked(city, open_page):
             files.items.add(new File([table], "places.csv", { type: "text/csv" }));
             for (const type of ["dragover", "drop"]) {
                 const event = new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true });
-                document.querySelector(".map-stage").dispatchEvent(event);
+                document.querySelector(".map-panel").dispatchEvent(event);
             }
         }""",
         table,
@@ -150,7 +158,7 @@ async def test_a_file_that_is_dropped_on_the_map_is_checked(city, open_page):
 
 async def test_a_file_that_is_no_json_is_told_by_its_line(city, open_page):
     """A file with a comma too many is refused, and the line that breaks it is named."""
-    page = await map_of(open_page, city, "map/upload", complaints_meant=["400"])
+    page = await same_map(open_page, city, "map/upload", complaints_meant=["400"])
     text = '{"type": "FeatureCollection",\n "features": [\n  ,\n ]}\n'
     await page.get_by_label("GeoJSON or CSV file").set_input_files(
         {"name": "broken.geojson", "mimeType": "application/geo+json", "buffer": text.encode()}
@@ -160,7 +168,7 @@ async def test_a_file_that_is_no_json_is_told_by_its_line(city, open_page):
 
 async def test_replacing_everything_asks_first(city, open_page):
     """A file that would remove fences says how many, and asks before it does."""
-    page = await map_of(open_page, city, "map/upload")
+    page = await same_map(open_page, city, "map/upload")
     before = await fences(city)
     await page.get_by_label("GeoJSON or CSV file").set_input_files(as_file(area("kiosk", SQUARE)))
     await page.get_by_label("Replace everything by this file").check()
@@ -202,9 +210,37 @@ async def test_an_area_is_drawn_corner_by_corner(city, open_page):
     await feed.get_by_text("Market square").first.wait_for()
 
 
+async def test_a_geofence_that_was_changed_meanwhile_is_not_overwritten_unseen(city, open_page):
+    """When somebody else has changed the geofence while she edits it, publishing asks first."""
+    id_ = "hh-bergedorf-store"
+    page = await same_map(open_page, city, f"map/fence/{id_}/edit", complaints_meant=["412"])
+    await page.get_by_label("Name").fill("Mine")
+    theirs = (await fences(city))[id_]
+    theirs["properties"]["name"] = "Theirs"
+    await city.ok("PUT", f"/v1/geofences/{id_}", theirs, who=city.ops)
+    await page.get_by_role("button", name="Publish").click()
+    await page.get_by_role("heading", name="Somebody else has changed it meanwhile").wait_for()
+    assert (await fences(city))[id_]["properties"]["name"] == "Theirs"
+    await page.get_by_role("button", name="Publish mine over it").click()
+    await page.get_by_text("Mine is live").wait_for()
+    assert (await fences(city))[id_]["properties"]["name"] == "Mine"
+
+
+async def test_what_is_refused_is_told_at_its_field(city, open_page):
+    """An outline that crosses itself and a tag that is too long are each told where they were typed."""
+    before = await fences(city)
+    page = await same_map(open_page, city, "map/fence/hh-moenckebergstrasse-store/edit", complaints_meant=["422"])
+    await page.get_by_label("Corners").fill("\n".join(f"{lat}, {lon}" for lon, lat in BOW_TIE[:-1]))
+    await page.get_by_label("Tags").fill("x" * 65)
+    await page.get_by_role("button", name="Publish").click()
+    await page.get_by_role("group", name="Shape").get_by_text("The boundary crosses or touches itself").wait_for()
+    await expect(page.get_by_label("Tags")).to_have_attribute("aria-invalid", "true")
+    assert await fences(city) == before
+
+
 async def test_a_circle_is_made_with_the_keyboard_alone(city, open_page):
     """Who cannot draw chooses a store and types a radius: the same geofence, without a pointer."""
-    page = await map_of(open_page, city, "map/new")
+    page = await same_map(open_page, city, "map/new")
     await page.get_by_label("Store").select_option("hh-bergedorf")
     await page.get_by_label("Kind").select_option("sensitive")
     await page.get_by_label("Name").fill("Clinic at the market")
@@ -221,7 +257,7 @@ async def test_an_edit_changes_what_it_says_and_keeps_the_rest(city, open_page):
     """Editing a department's name keeps its beacons, its floor and its shape."""
     id_ = "hh-moenckebergstrasse-running"
     before = (await fences(city))[id_]
-    page = await map_of(open_page, city, f"map/fence/{id_}/edit")
+    page = await same_map(open_page, city, f"map/fence/{id_}/edit")
     await page.get_by_label("Name").fill("Running, first floor")
     await page.get_by_role("button", name="Publish").click()
     await page.get_by_text("Running, first floor is live").wait_for()
@@ -236,7 +272,7 @@ async def test_an_edit_changes_what_it_says_and_keeps_the_rest(city, open_page):
 async def test_an_earlier_version_comes_back(city, open_page):
     """A fence that was removed comes back by restoring the version before, after saying what would change."""
     there, before = await newest(city), await fences(city)
-    page = await map_of(open_page, city, f"map/fence/{FLAGSHIP}")
+    page = await same_map(open_page, city, f"map/fence/{FLAGSHIP}")
     await page.get_by_role("button", name="Remove").click()
     await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     await page.get_by_text("was removed").wait_for()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import OPS_KEY
-from console_browser import DESKTOP, PHONE, check_accessible, keep_picture, open_console, settled
+from console_browser import check_accessible, go_to, in_every_look, keep_picture, open_console, settled
 
 from geoservice.api.pages import DIST
 
@@ -38,34 +38,47 @@ async def test_a_key_of_another_role_is_told_which_it_needs(shared, open_page):
 
 async def test_a_revoked_key_ends_the_session_with_a_word(shared, open_page):
     """When the key is revoked while she works, the console says so and asks for another; it is kept no longer."""
-    page = await open_console(open_page, shared, "map", complaints_meant=["401"])
+    page = await open_console(open_page, shared, "decisions", complaints_meant=["401"])
     await settled(page)
     refusal = {"status": 401, "code": "invalid_key", "title": "Unauthenticated", "detail": "The API key does not hold."}
     await page.route("**/v1/**", lambda route: route.fulfill(status=401, json=refusal))
+    await go_to(page, "campaigns")
+    await page.get_by_text("Your API key no longer holds").wait_for()
+    assert await page.evaluate("sessionStorage.length") == 0
     await page.reload()
     await page.get_by_text("does not know this key").wait_for()
     assert await page.evaluate("sessionStorage.length") == 0
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_sign_in_is_for_everybody(shared, open_page, size, dark):
+async def test_a_service_that_is_away_costs_nobody_her_key(shared, open_page):
+    """Who loads the page while the service restarts is told so, and goes on when it is back, without typing her key."""
+    page = await open_console(open_page, shared, "decisions", complaints_meant=["ERR_CONNECTION_REFUSED"])
+    await page.route("**/v1/**", lambda route: route.abort("connectionrefused"))
+    await page.reload()
+    await page.get_by_text("The service does not answer.").wait_for()
+    await page.unroute("**/v1/**")
+    await page.get_by_role("button", name="Try again").click()
+    await page.get_by_role("heading", name="Decisions", exact=True).wait_for()
+
+
+async def test_sign_in_is_for_everybody(shared, open_page):
     """The sign-in page holds to WCAG 2.2 AA, in both colour schemes, down to a narrow phone."""
-    page = await open_page(f"{shared.app.url}/console/", size=size, dark=dark)
+    page = await open_page(f"{shared.app.url}/console/")
     await page.get_by_label("API key").wait_for()
-    await check_accessible(page)
-    await keep_picture(page, f"sign-in-{size['width']}-{'dark' if dark else 'light'}")
+    async for look in in_every_look(page):
+        await check_accessible(page)
+        await keep_picture(page, f"sign-in-{look}")
 
 
 async def test_the_keyboard_gets_past_the_navigation(shared, open_page):
     """The first press of Tab offers a way past the navigation, and taking it puts the focus on the page."""
-    page = await open_console(open_page, shared, "map")
+    page = await open_console(open_page, shared, "health")
     await settled(page)
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement.textContent") == "Skip to the page"
     await page.keyboard.press("Enter")
     assert await page.evaluate("document.activeElement.id") == "main"
-    assert page.url.endswith("#/map")
+    assert page.url.endswith("#/health")
 
 
 # How they are served -------------------------------------------------------------------------------------------------

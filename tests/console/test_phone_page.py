@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,20 @@ async def pick_up(open_page: Any, demo: Any, *complaints: str, **how: Any) -> Pa
     await demo.set_time()
     page = await open_page(f"{demo.url}/phone/", complaints_meant=["/demo/stream", *complaints], **how)
     await page.get_by_role("button", name="Continue with my answers").wait_for()
+    return page
+
+
+async def go_on(open_page: Any, demo: Any, *complaints: str, **how: Any) -> Page:
+    """The phone of somebody who has allowed all, and looked at two pairs of running shoes."""
+    await demo.set_time()
+    phone = await demo.new_phone()
+    page = await open_page(
+        f"{demo.url}/phone/",
+        stored={"geoservice.phone.token": phone.token, "geoservice.phone.device": "browser"},
+        complaints_meant=["/demo/stream", *complaints],
+        **how,
+    )
+    await page.get_by_role("button", name="Swift 3").wait_for()
     return page
 
 
@@ -117,9 +132,7 @@ async def customer_calls(page: Page, method: str, path: str, body: Any = None) -
 
 async def test_the_next_decision_obeys_the_cap(demo, open_page):
     """She lowers the cap to none: the sentence says so, and the next walk ends in silence for that reason."""
-    page = await pick_up(open_page, demo)
-    await allow(page)
-    await look_at_shoes(page)
+    page = await go_on(open_page, demo)
     await go_to(page, "Settings")
     await page.get_by_role("radio", name="None", exact=True).check()
     await page.get_by_text("We send you no messages.").wait_for()
@@ -137,8 +150,7 @@ async def test_the_next_decision_obeys_the_cap(demo, open_page):
 
 async def test_another_phone_of_hers_is_not_overruled(demo, open_page):
     """What another phone changed meanwhile is shown, not overwritten."""
-    page = await pick_up(open_page, demo, "412")
-    await allow(page)
+    page = await go_on(open_page, demo, "412")
     await go_to(page, "Settings")
     level = page.get_by_role("radio", name="Only what I asked for")
     await level.wait_for()
@@ -151,10 +163,32 @@ async def test_another_phone_of_hers_is_not_overruled(demo, open_page):
     await expect(level).to_be_checked()
 
 
+async def test_two_switches_in_a_row_both_hold(demo, open_page):
+    """Who turns two settings quickly one after the other changes both; only another phone's change is a conflict."""
+    page = await go_on(open_page, demo)
+    await go_to(page, "Settings")
+    running, outdoor = (page.get_by_role("switch", name=name) for name in ("Running", "Outdoor"))
+    await outdoor.wait_for()
+    slow = asyncio.Event()
+
+    async def when_both_are_turned(route: Any) -> None:
+        await slow.wait()
+        await route.continue_()
+
+    await page.route("**/v1/me/preferences", when_both_are_turned)
+    await running.click()
+    await outdoor.click()
+    slow.set()
+    await expect(outdoor).to_be_checked()
+    await expect(running).not_to_be_checked()
+    topics = (await customer_calls(page, "GET", "/v1/me/preferences"))["topics"]
+    assert (topics["running"], topics["outdoor"]) == (False, True)
+    await expect(page.get_by_text("Another phone of yours was faster")).to_have_count(0)
+
+
 async def test_taking_consent_back_holds_at_once(demo, open_page):
     """One switch, and the next positions are dropped at the door, with the reason in her words."""
-    page = await pick_up(open_page, demo)
-    await allow(page)
+    page = await go_on(open_page, demo)
     await go_to(page, "Settings")
     location = page.get_by_role("switch", name="Use my location near stores")
     await expect(location).to_be_checked()
@@ -167,8 +201,7 @@ async def test_taking_consent_back_holds_at_once(demo, open_page):
 
 async def test_she_takes_her_data_along_and_is_erased(demo, open_page):
     """The export is a file with everything; the receipt of the erasure says what is kept; a stranger begins anew."""
-    page = await pick_up(open_page, demo)
-    await allow(page)
+    page = await go_on(open_page, demo)
     await go_to(page, "Settings")
     async with page.expect_download() as download:
         await page.get_by_role("button", name="Take it along").click()
@@ -191,14 +224,13 @@ async def test_she_takes_her_data_along_and_is_erased(demo, open_page):
 
 async def test_the_phone_is_carried_by_keys_and_by_hand(demo, open_page):
     """Walking to the store with the arrow keys is noticed as being near it, and dragging the phone away as leaving."""
-    page = await pick_up(open_page, demo)
-    await allow(page)
+    page = await go_on(open_page, demo)
     believed = page.get_by_role("status").filter(has_text="The service believes")
     marker = page.get_by_role("button", name="Your phone.")
     await marker.focus()
     for key in ("ArrowLeft",) * 6 + ("ArrowDown",) * 7:
         await page.keyboard.press(key)
-    await expect(believed).to_contain_text("near Mönckebergstraße", timeout=20_000)
+    await expect(believed).to_contain_text("near Mönckebergstraße")
     await keep_picture(page, "phone-near")
     await marker.hover()
     await page.mouse.down()
@@ -206,13 +238,12 @@ async def test_the_phone_is_carried_by_keys_and_by_hand(demo, open_page):
     for step in range(1, 9):
         await page.mouse.move(box["x"] + 12 - 4 * step, box["y"] + 20 + 14 * step)
     await page.mouse.up()
-    await expect(believed).to_contain_text("near no store", timeout=20_000)
+    await expect(believed).to_contain_text("near no store")
 
 
 async def test_without_a_connection_nothing_is_lost(demo, open_page):
     """Positions wait on the phone while there is no connection, the page says so, and they arrive afterwards."""
-    page = await pick_up(open_page, demo, "ERR_INTERNET_DISCONNECTED")
-    await allow(page)
+    page = await go_on(open_page, demo, "ERR_INTERNET_DISCONNECTED")
     await page.route("**/v1/pings", lambda route: route.abort("internetdisconnected"))
     marker = page.get_by_role("button", name="Your phone.")
     await marker.focus()

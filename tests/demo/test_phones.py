@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -34,26 +33,6 @@ STORE = "hh-moenckebergstrasse"
 async def demo(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     async with demo_house(postgres, tmp_path_factory.mktemp("phones")) as running:
         yield running
-
-
-async def new_phone(demo: Any, **body: Any) -> Any:
-    """A phone as the page makes it: registered, all allowed, two pairs of running shoes looked at."""
-    phone = await demo.client.ok("POST", "/demo/phones", body)
-    who = {"Authorization": f"Bearer {phone['token']}"}
-    device = {"platform": "android", "push_token": phone["push_token"]}
-    await demo.client.ok("PUT", "/v1/devices/browser", device, who=who)
-    notice = (await demo.client.ok("GET", "/v1/me/notice", who=who))["version"]
-    for purpose in ("location", "marketing_push", "personalisation"):
-        consent = {"granted": True, "notice_version": notice}
-        await demo.client.ok("PUT", f"/v1/me/consents/{purpose}", consent, who=who)
-    await demo.client.ok("PATCH", "/v1/me/preferences", {"topics": {"running": True}}, who=who)
-    now = (await demo.client.ok("GET", "/demo/time"))["now"]
-    events = [
-        {"type": "product_viewed", "occurred_at": now, "category": "running-shoes", "product_id": product}
-        for product in ("swift-3", "tide-2")
-    ]
-    await demo.client.ok("POST", "/v1/events", {"events": events}, who=who)
-    return SimpleNamespace(who=who, **phone)
 
 
 async def walk(demo: Any, phone: Any, *, until_sent: bool = False) -> None:
@@ -137,7 +116,7 @@ async def test_everybody_gets_a_phone_of_their_own(demo):
 
 async def test_a_push_reaches_her_page_and_nobody_elses(demo):
     """Service, FCM adapter, stand-in, stream: the push comes with its text and our id, to her phone alone."""
-    phone, other = await new_phone(demo), await new_phone(demo)
+    phone, other = await demo.new_phone(), await demo.new_phone()
     async with stream(demo, phone) as hers, stream(demo, other) as theirs:
         await walk(demo, phone)
         push = await next_of(hers, "push")
@@ -152,7 +131,7 @@ async def test_a_push_reaches_her_page_and_nobody_elses(demo):
 
 async def test_she_reads_why_and_why_not(demo):
     """Decisions come in her words, oldest first, and the next question goes on where the last one ended."""
-    phone = await new_phone(demo)
+    phone = await demo.new_phone()
     await walk(demo, phone)
     first = await demo.client.ok("GET", "/demo/decisions", who=phone.who)
     sent = [each for each in first["items"] if each["outcome"] == "send"]
@@ -171,7 +150,7 @@ async def test_she_reads_why_and_why_not(demo):
 
 async def test_time_passes_forward_only_and_every_page_hears_of_it(demo):
     """A week is a week; the pages of all visitors are told; back, or nowhere, is refused."""
-    phone, other = await new_phone(demo), await new_phone(demo)
+    phone, other = await demo.new_phone(), await demo.new_phone()
     async with stream(demo, other) as theirs:
         before = datetime.fromisoformat((await next_of(theirs, "time"))["now"])
         after = await demo.client.ok("POST", "/demo/time", {"forward_s": 7 * 86_400}, who=phone.who)
@@ -185,7 +164,7 @@ async def test_time_passes_forward_only_and_every_page_hears_of_it(demo):
 
 async def test_she_can_wait_for_the_store_to_open(demo):
     """From any hour it goes to a time at which the store is open and stays so for a walk."""
-    phone = await new_phone(demo)
+    phone = await demo.new_phone()
     for hours in (9, 13):
         await demo.client.ok("POST", "/demo/time", {"forward_s": hours * 3_600}, who=phone.who)
         await demo.client.ok("POST", "/demo/time", {"opening_of": STORE}, who=phone.who)
@@ -199,7 +178,7 @@ async def test_she_can_wait_for_the_store_to_open(demo):
 
 async def test_what_is_on_its_way_arrives_before_a_week_passes(demo):
     """Whoever lets a week pass while a message is under way has it before the week is over."""
-    phone = await new_phone(demo)
+    phone = await demo.new_phone()
     demo.fcm.script(Answer(delay_s=0.5), token=phone.push_token)
     await walk(demo, phone, until_sent=True)
     await demo.client.ok("POST", "/demo/time", {"forward_s": 7 * 86_400}, who=phone.who)
