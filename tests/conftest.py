@@ -49,18 +49,6 @@ def pytest_pycollect_makemodule() -> None:
     sys.modules["conftest"] = _THIS
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores: tests wait for processes, polls and PostgreSQL for a third of their time."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first, those with processes and browsers, so that no worker is left with one at the end."""
-    rooms = ("faults", "console", "service", "simulate", "demo", "docs", "storage", "telemetry", "api")
-    order = {room: number for number, room in enumerate(rooms)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(rooms)))
-
-
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
     """The server behind ``postgres``, for tests that start it again."""

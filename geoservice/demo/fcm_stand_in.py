@@ -22,7 +22,6 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -125,7 +124,7 @@ class FcmStandIn:
         self.base_url = ""
         self.on_accepted: Callable[[], None] = lambda: None
         """Called after each push that was taken, for whoever shows them as they come."""
-        self._key = _key()
+        self._key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
         self._access_tokens: set[str] = set()
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -311,12 +310,6 @@ class FcmStandIn:
             )
         )
         self.on_accepted()
-
-
-@cache
-def _key() -> rsa.RSAPrivateKey:
-    """One for all stand-ins of a process: to make one takes longer than all the rest of a start."""
-    return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 
 
 def _next(script: deque[Answer]) -> Answer:
