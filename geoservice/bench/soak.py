@@ -16,8 +16,8 @@ from geoservice.bench.outbox import PROVIDER_DELAY_S, Outbox, come, open_outbox,
 from geoservice.bench.processes import Server
 
 ARRIVALS_PER_S: Final = 20
-EVERY_S: Final = 240
-"""So often each of them comes."""
+EVERY_S: Final = 900
+"""So often each of them comes; who is back within ten minutes goes on with the same visit, and hears nothing."""
 SAMPLES: Final = 40
 STUMBLES: Final = {"unavailable": 0.05, "cut": 0.005, "html_ok": 0.005, "unregistered": 0.002}
 """The share of answers that are not well."""
@@ -42,7 +42,7 @@ Sample = dict[str, float]
 async def measure(*, minutes: float = 10.0) -> dict[str, Any]:
     """Let them live for so long; a line every few seconds on standard error, slopes of the second half at the end."""
     out = Console(stderr=True, highlight=False)
-    people = [f"customer-{n}" for n in range(EVERY_S * ARRIVALS_PER_S)]
+    people = [f"customer-{n}" for n in range(round(min(EVERY_S, minutes * 60 + 60) * ARRIVALS_PER_S))]
     async with open_outbox(GEOSERVICE_DEFAULT_DAILY_CAP="100") as outbox:
         await outbox.people(people)
         life = [asyncio.create_task(_live(outbox, people)), asyncio.create_task(_stumble(outbox))]
