@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 import numpy as np
 import shapely
 
-from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes, points, true_at
+from geoservice.geofencing.arrays import Bools, Floats, Geometries, Indexes, among, points, true_at
 from geoservice.geofencing.boxes import BoxIndex, circle_boxes, diagonals, split_at_180, tree_entries
 from geoservice.geofencing.frames import Frames
 from geoservice.geofencing.geofence import DEFAULT_DWELL_S, Geofence
@@ -38,6 +38,9 @@ from geoservice.vocabulary import GeofenceKind
 
 ACCURACY_PER_SIGMA: Final = 1.51
 """The radius that holds 68 % of a circular normal distribution, in sigmas: √(-2 ln 0.32)."""
+
+FINEST_M: Final = 0.001
+"""No fix is taken for better than this: on an edge, what is smaller breaks the arithmetic."""
 
 CLEAR_SIGMAS: Final = 3.0
 """Further than this from every edge, a fix is plainly inside or plainly outside."""
@@ -228,7 +231,7 @@ class Catalogue:
         """
         p = np.zeros(len(fix_index))
         beyond_m = np.zeros(len(fix_index))
-        sigma_m = accuracy_m[fix_index] / ACCURACY_PER_SIGMA
+        sigma_m = np.maximum(accuracy_m[fix_index], FINEST_M) / ACCURACY_PER_SIGMA
         is_circle = self._circle[fence_index]
         at = true_at(is_circle)
         if at.size:
@@ -261,17 +264,19 @@ class Catalogue:
         which, fence = self._touching(drawn)
         share = np.zeros(len(fence))
         circle = self._circle[fence]
-        at = true_at(circle & (which < len(turn)))
+        pair, first = line[which] * fences + fence, which < len(turn)
+        # Distances know no 180°: a circle that is found from both sides is measured once.
+        at = true_at(circle & (first | ~among(pair, np.sort(pair[first]))))
         if at.size:
             starts, stops = earth_centred(start_lon, start_lat), earth_centred(end_lon, end_lat)
             centre, radius_m = self._centre[fence[at]], self.effective_radius_m[fence[at]]
-            share[at] = share_in_spheres(starts, stops, which[at], centre, radius_m)
+            share[at] = share_in_spheres(starts, stops, line[which[at]], centre, radius_m)
         at = true_at(~circle)
         if at.size:
             inside = shapely.intersection(drawn[which[at]], self._geometry[fence[at]])
             share[at] = shapely.length(inside) / np.maximum(shapely.length(drawn[which[at]]), 1e-12)
         if beyond_180.size:
-            pairs, of = np.unique(line[which] * fences + fence, return_inverse=True)
+            pairs, of = np.unique(pair, return_inverse=True)
             share = np.asarray(np.bincount(of, weights=share, minlength=len(pairs)), dtype=np.float64)
             which, fence = pairs // fences, pairs % fences
         some = share > 0

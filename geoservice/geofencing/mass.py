@@ -19,6 +19,7 @@ from geoservice.geofencing.arrays import Floats, true_at
 
 _EDGE_NODES, _EDGE_WEIGHTS = np.polynomial.legendre.leggauss(16)
 _CIRCLE_NODES, _CIRCLE_WEIGHTS = np.polynomial.legendre.leggauss(24)
+_TINY: Final = np.finfo(np.float64).tiny
 _NEGLIGIBLE_SIGMAS: Final = 5.0  # beyond it lies less than 0.000004 of the mass
 
 
@@ -29,7 +30,7 @@ def mass_towards_edges(edges: Floats) -> Floats:
     """
     x1, y1, x2, y2 = edges.T
     along_x, along_y = x2 - x1, y2 - y1
-    length = np.hypot(along_x, along_y)
+    length = np.maximum(np.hypot(along_x, along_y), _TINY)  # an edge may collapse when it is scaled
     distance = (x1 * along_y - y1 * along_x) / length
     start, end = (x1 * along_x + y1 * along_y) / length, (x2 * along_x + y2 * along_y) / length
     away = np.abs(distance)

@@ -213,6 +213,31 @@ def test_distances_reach_across_180_degrees_and_around_the_pole():
     assert evidence(cap, -45.0, 89.7, 5.0)[1] == pytest.approx(11_169, abs=20)
 
 
+@pytest.mark.parametrize("east", [True, False])
+def test_a_circle_beyond_180_degrees_is_passed_through(east):
+    """Whoever crosses the date line passes through what stands right behind it, once."""
+    m = 1 / DEGREE_M
+    of = catalogue(circle(-180 + 60 * m, 0, 25.0))
+    ends = np.array([180 - 400 * m]), np.array([-180 + 400 * m])
+    start, end = ends if east else ends[::-1]
+    line, _, share = of.chords(start, np.zeros(1), end, np.zeros(1))
+    assert line.tolist() == [0]
+    assert share[0] == pytest.approx(50 / 800, rel=0.01)
+
+
+def test_an_absurd_accuracy_on_a_corner_gives_a_share():
+    """A phone that claims to know its place to less than an atom is somewhere all the same."""
+    p, _ = evidence(catalogue(fence(outline_m(SQUARE))), 100 / 111_319.5, 100 / 110_574.3, 5e-324)
+    assert 0 <= p <= 1
+
+
+def test_an_edge_without_length_holds_nothing():
+    """Two points of an outline that are nearly the same are one."""
+    of = catalogue(fence(shapely.Polygon([(0, 0), (0, 1e-22), (0.001, 0.001), (0.001, -0.001)])))
+    p, _ = evidence(of, 0.0005, 0.0003, 50.0)
+    assert 0 < p < 1
+
+
 def test_the_effective_radius_is_that_of_a_circle_of_the_same_area():
     """A square of 200 m is as wide as a circle of 113 m; a ring counts without its hole."""
     of = catalogue(
