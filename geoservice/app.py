@@ -163,7 +163,8 @@ class App:
 
         outbox = Outbox(database, self.clock)
         timers = Timers(database)
-        timers.every(1, "settle_messages", outbox.tick)
+        timers.every(1, "settle_messages", outbox.settle)
+        timers.every(5, "count_messages", outbox.count, in_each=True)
         timers.every(
             5, "wake_devices", lambda: waking.wake_devices(database, directory, self.clock, ingest.left_undecided)
         )

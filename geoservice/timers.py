@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Timers:
-    """Runs each tick every so many seconds, in whichever process claims the slot first."""
+    """Runs each tick every so many seconds, in whichever process claims the slot first, or in each of them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,26 +34,26 @@ class Timers:
         )
         self._scheduler.add_listener(_report, EVENT_JOB_ERROR)
 
-    def every(self, seconds: int, name: str, tick: Tick) -> None:
-        """Add a tick; the first comes at once."""
+    def every(self, seconds: int, name: str, tick: Tick, *, in_each: bool = False) -> None:
+        """Add a tick; the first comes at once. ``in_each``: every process runs it, for what it tells of itself."""
         self._scheduler.add_job(
             self._run,
             "interval",
             seconds=seconds,
-            args=(seconds, name, tick),
+            args=(seconds, name, tick, in_each),
             next_run_time=datetime.now(UTC),
         )
 
-    async def _run(self, seconds: int, name: str, tick: Tick) -> None:
+    async def _run(self, seconds: int, name: str, tick: Tick, in_each: bool) -> None:
         # In a task of its own: the scheduler cancels what it started when it shuts down, in mid-statement.
-        task = asyncio.ensure_future(self._tick(seconds, name, tick))
+        task = asyncio.ensure_future(self._tick(seconds, name, tick, in_each=in_each))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         await asyncio.shield(task)
 
-    async def _tick(self, seconds: int, name: str, tick: Tick) -> None:
+    async def _tick(self, seconds: int, name: str, tick: Tick, *, in_each: bool) -> None:
         try:
-            if await claim_slot(self._database, name, seconds):
+            if in_each or await claim_slot(self._database, name, seconds):
                 await tick()
         except Unavailable:
             _log.warning("tick_skipped", timer=name, reason="the database is away")

@@ -37,7 +37,12 @@ CUSTOMERS: Final = (
         "`track` 24 hours; the rest until she signs out",
         fixed_days=1,
     ),
-    Kept("ping_receipts", "to recognise a repeated ping: 8-byte hashes, no places", "24 hours", fixed_days=1),
+    Kept(
+        "ping_receipts",
+        "to recognise a repeated ping: short hashes, of guessable places too",
+        "24 hours",
+        fixed_days=1,
+    ),
     Kept(
         "transitions",
         "entering and leaving a geofence: what starts a campaign",
