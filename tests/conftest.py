@@ -3,6 +3,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ import asyncpg
 import orjson
 import pytest
 import pytest_asyncio
+import structlog
 
 from geoservice.app import App
 from geoservice.config import load_settings
@@ -47,6 +49,19 @@ _THIS = sys.modules[__name__]
 def pytest_pycollect_makemodule() -> None:
     """Keep `from conftest import ...` meaning this file: a conftest.py below takes the name when it loads."""
     sys.modules["conftest"] = _THIS
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """For tests that configure the logs of this process: those after them find what was there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

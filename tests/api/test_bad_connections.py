@@ -71,6 +71,7 @@ async def test_garbage_behind_a_request_costs_only_itself(shared):
     assert answer.count(b"HTTP/1.1 200 OK") == 6
 
 
+@pytest.mark.usefixtures("logging_as_before")
 async def test_what_breaks_outside_every_handler_tells_nothing(capfd):
     """What fails beside all handlers is a problem document, too; the log has the error, not the caller's address."""
 
