@@ -82,7 +82,7 @@ def attention(told: Iterable[Told], daily_cap: int, at: datetime) -> Attention:
     """What these messages and answers come to, seen from ``at``."""
     levels = ladder(daily_cap)
     place, misses, steps = 0, 0, []
-    for when, message_id, what in sorted(moment for message in told for moment in _moments(message, at)):
+    for when, message_id, what in sorted([moment for message in told for moment in _moments(message, at)]):
         if what == "missed":
             misses += 1
             if misses == MISSES_A_STEP:

@@ -6,7 +6,7 @@ decisions can evaluate without parsing anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from geoservice.decisions.conditions import Circumstance, Condition, Interest, Visits
 from geoservice.decisions.schedule import AskAgain, Schedule, Send
 from geoservice.decisions.taxonomy import Sensitivity
-from geoservice.decisions.templates import Template
+from geoservice.decisions.templates import Template, Values
 from geoservice.vocabulary import Channel, CustomerId, GeofenceKind, Id, Instant, Transition, TransitionKind
 
 if TYPE_CHECKING:  # facts.py holds campaigns, so it cannot be imported here at run time
@@ -196,7 +196,7 @@ class Manner(Struct, frozen=True, gc=False, cache_hash=True):
 
 
 class Texts(Struct, frozen=True, gc=False, cache_hash=True):
-    """What a message says, checked: its templates, and all the variables that they read."""
+    """What a message says, checked: its templates, all the variables that they read, and what takes their values."""
 
     title: Template
     body: Template
@@ -204,6 +204,7 @@ class Texts(Struct, frozen=True, gc=False, cache_hash=True):
     image_url: str | None
     data: tuple[tuple[str, Template], ...]
     variables: tuple[str, ...]
+    read: Callable[[Values], Values]
     language: str | None = None
 
 

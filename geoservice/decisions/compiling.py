@@ -42,7 +42,7 @@ from geoservice.decisions.conditions import (
 from geoservice.decisions.delicate import personal_in, sensitivity
 from geoservice.decisions.links import MAX_URL, is_deep_link, is_image_url
 from geoservice.decisions.schedule import Send
-from geoservice.decisions.templates import Template, compile_template
+from geoservice.decisions.templates import Template, compile_template, reader
 from geoservice.errors import ErrorDetail, Invalid
 from geoservice.vocabulary import EventType, GeofenceKind
 
@@ -139,13 +139,15 @@ def _texts(content: Content, templates: dict[str, Template], language: str | Non
     deep_link = templates.get("content.deep_link")
     data = tuple((key, templates[f"content.data.{key}"]) for key in content.data)
     used = [title, body, *([deep_link] if deep_link else []), *(template for _, template in data)]
+    variables = tuple(sorted({name for template in used for name in template.variables}))
     return Texts(
         title=title,
         body=body,
         deep_link=deep_link,
         image_url=content.image_url,
         data=data,
-        variables=tuple(sorted({name for template in used for name in template.variables})),
+        variables=variables,
+        read=reader(variables, in_her_language=language is not None),
         language=language,
     )
 

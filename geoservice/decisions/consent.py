@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,7 @@ COMFORT_ALLOWS: Final[dict[int, frozenset[Use]]] = {
 }
 
 
+@lru_cache(maxsize=256)
 def needed_purposes(uses: frozenset[Use], channel: Channel) -> tuple[Purpose, ...]:
     """The consents that a message triggered by a place needs: by its channel, and by what its campaign uses."""
     by_channel = (Purpose.MARKETING_PUSH,) if channel is Channel.PUSH else ()

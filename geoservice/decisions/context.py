@@ -11,7 +11,7 @@ wherever it was made: at a till, in the web shop, in the app.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import IntEnum
 from operator import attrgetter
@@ -47,22 +47,24 @@ EVENT_PROVENANCE: Final[dict[EventType, Provenance]] = {
 }
 
 
+class Served(Struct, frozen=True, gc=False):
+    """The purchase that ended an interest; ``substitute`` says that she bought something else that does as well."""
+
+    category: str
+    bought_at: datetime
+    product_id: str | None = None
+    substitute: bool = False
+
+
 class Match(Struct, frozen=True, gc=False):
-    """An interest that was found: the events that show it, newest first."""
+    """An interest that was found: the events that show it, newest first, and the purchase that ended it, if one did."""
 
     interest: Interest
     events: tuple[ContextEvent, ...]
     provenance: Provenance
-
-    @property
-    def first_at(self) -> datetime:
-        """When the oldest of the events happened."""
-        return self.events[-1].occurred_at
-
-    @property
-    def last_at(self) -> datetime:
-        """When the newest of the events happened."""
-        return self.events[0].occurred_at
+    last_at: datetime
+    """When the newest of the events happened."""
+    served: Served | None = None
 
     @property
     def strongest_event(self) -> ContextEvent:
@@ -73,17 +75,7 @@ class Match(Struct, frozen=True, gc=False):
     def product_id(self) -> str | None:
         """What a message is about: the product of the newest event of the surest kind that names one."""
         named = [event for event in self.events if event.product_id is not None]
-        surest = max((EVENT_PROVENANCE[event.type] for event in named), default=None)
-        return next((event.product_id for event in named if EVENT_PROVENANCE[event.type] is surest), None)
-
-
-class Served(Struct, frozen=True):
-    """The purchase that ended an interest; ``substitute`` says that she bought something else that does as well."""
-
-    category: str
-    bought_at: datetime
-    product_id: str | None = None
-    substitute: bool = False
+        return max(named, key=lambda event: EVENT_PROVENANCE[event.type]).product_id if named else None
 
 
 class Evidence(Struct, frozen=True, gc=False):
@@ -99,26 +91,13 @@ class Evidence(Struct, frozen=True, gc=False):
     """The surest match, then the freshest."""
 
 
-class _Look(Struct, frozen=True, gc=False):
-    """One interest against the events: a match if there were enough, and the purchase that ended it."""
-
-    match: Match | None
-    served: Served | None
-
-
-_NOTHING: Final = _Look(None, None)
 _NO_EVIDENCE: Final = Evidence(False, ())
-
-
-def _strength(match: Match) -> tuple[Provenance, datetime]:
-    return match.provenance, match.last_at
+_OCCURRED_AT: Final = attrgetter("occurred_at")
+_STRENGTH: Final = attrgetter("provenance", "last_at")
 
 
 class Timeline:
-    """A customer's events by category, with each interest looked up at most once.
-
-    Every campaign that listens to a transition shares one timeline.
-    """
+    """A customer's events by category, shared by every campaign that listens to a transition."""
 
     def __init__(
         self,
@@ -130,56 +109,54 @@ class Timeline:
     ) -> None:
         self._at = at
         self._products = products or {}
-        self._declared = declared or {}
+        self._declared = {each: since for each, since in declared.items() if since <= at} if declared else {}
         self._circumstances = circumstances
-        self._looks: dict[Interest, _Look] = {}
+        self._looks: dict[Interest, Match | None] = {}
         self._beginnings: dict[int, datetime] = {}
-        self._by_category: dict[str | None, list[ContextEvent]] = defaultdict(list)
-        newest_first = sorted(events, key=attrgetter("occurred_at"), reverse=True)
-        past = [event for event in newest_first if event.occurred_at <= at]
+        by_category: dict[str | None, list[ContextEvent]] = defaultdict(list)
+        past = sorted(events, key=_OCCURRED_AT, reverse=True)
+        if past and past[0].occurred_at > at:
+            past = [event for event in past if event.occurred_at <= at]
         for event in past:
-            self._by_category[event.category].append(event)
+            by_category[event.category].append(event)
+        self._by_category = by_category
         purchased = EventType.PURCHASED
         self._purchases = [event for event in past if event.type is purchased]
 
     def evaluate(self, condition: Condition) -> Evidence:
         """Whether the condition holds, on which events, and whether a purchase has served it already."""
         if isinstance(condition, Interest):  # what most conditions are: one interest alone
-            look = self._look(condition)
-            if look.match is None:
+            match = self._find(condition)
+            if match is None:
                 return _NO_EVIDENCE
-            ended = look.served is not None and condition.not_purchased
-            return Evidence(True, (look.match,), (look.served,) if ended and look.served else (), look.match)
+            return Evidence(True, (match,), () if match.served is None else (match.served,), match)
         matches = self._matches(condition)
-        strongest = max(matches, key=_strength, default=None) if len(matches) > 1 else matches[0] if matches else None
+        strongest = max(matches, key=_STRENGTH, default=None)
         if self._holds(condition, purchases_count=True):
             return Evidence(True, matches, (), strongest)
         if self._holds(condition, purchases_count=False):
-            return Evidence(True, matches, tuple(self._served(matches)), strongest)
+            served = tuple([match.served for match in matches if match.served is not None])
+            return Evidence(True, matches, served, strongest)
         return Evidence(False, matches, (), strongest)
 
-    def _look(self, interest: Interest) -> _Look:
-        look = self._looks.get(interest)
-        if look is None:
-            look = self._find(interest)
-            least = interest.provenance
-            if least is not None and look.match and look.match.provenance < Provenance[least.name]:
-                look = _NOTHING
-            self._looks[interest] = look
-        return look
+    def _look(self, interest: Interest) -> Match | None:
+        if interest not in self._looks:
+            self._looks[interest] = self._find(interest)
+        return self._looks[interest]
 
-    def _find(self, interest: Interest) -> _Look:
+    def _find(self, interest: Interest) -> Match | None:
         declared_at = self._declared.get(interest.category)
         events = self._shown(interest, interest.within_days)
-        if declared_at is not None and declared_at <= self._at:
+        if declared_at is not None:
             declaration = ContextEvent(EventType.DECLARED, declared_at, category=interest.category)
-            events = sorted((*events, declaration), key=attrgetter("occurred_at"), reverse=True)
-            match = Match(interest, tuple(events), Provenance.DECLARED)
-            return _Look(match, self._bought_since(interest, declared_at))
-        if len(events) < interest.min_count:
-            return _NOTHING
-        match = Match(interest, tuple(events), max([EVENT_PROVENANCE[event.type] for event in events]))
-        return _Look(match, self._bought_since(interest) if self._purchases else None)
+            events = sorted((*events, declaration), key=_OCCURRED_AT, reverse=True)
+        elif len(events) < interest.min_count:
+            return None
+        provenance = max([EVENT_PROVENANCE[event.type] for event in events])
+        if interest.provenance is not None and provenance < Provenance[interest.provenance.name]:
+            return None
+        served = self._bought_since(interest, declared_at) if interest.not_purchased and self._purchases else None
+        return Match(interest, tuple(events), provenance, events[0].occurred_at, served)
 
     def _shown(self, interest: Interest, days: int) -> list[ContextEvent]:
         """The events of the last days that show this interest, newest first."""
@@ -218,9 +195,8 @@ class Timeline:
 
     def _holds(self, condition: Condition, *, purchases_count: bool) -> bool:
         if isinstance(condition, Interest):
-            look = self._look(condition)
-            ended = purchases_count and condition.not_purchased and look.served is not None
-            return look.match is not None and not ended
+            match = self._look(condition)
+            return match is not None and not (purchases_count and match.served is not None)
         if isinstance(condition, AllOf):
             return all(self._holds(part, purchases_count=purchases_count) for part in condition.parts)
         if isinstance(condition, AnyOf):
@@ -235,20 +211,5 @@ class Timeline:
 
         Ended ones stay only when nothing else is left, so that a refusal can name them.
         """
-        if isinstance(condition, Interest):
-            match = self._look(condition).match
-            return () if match is None else (match,)
-        found = [look for look in map(self._look, positive_interests(condition)) if look.match is not None]
-        alive = [look for look in found if look.served is None or not _match(look).interest.not_purchased]
-        return tuple([_match(look) for look in alive or found])
-
-    def _served(self, matches: Iterable[Match]) -> Iterator[Served]:
-        for match in matches:
-            served = self._look(match.interest).served
-            if match.interest.not_purchased and served is not None:
-                yield served
-
-
-def _match(look: _Look) -> Match:
-    assert look.match is not None  # noqa: S101  callers keep only looks that matched
-    return look.match
+        found = [match for match in map(self._look, positive_interests(condition)) if match is not None]
+        return tuple([match for match in found if match.served is None] or found)

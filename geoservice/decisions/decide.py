@@ -20,10 +20,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from geoservice.decisions.campaigns import Campaign, TriggerOn
-from geoservice.decisions.checks import Check, check
+from geoservice.decisions.checks import Block, Check, block, check
 from geoservice.decisions.experiments import BASE, HELD_OUT, Draw, draw
 from geoservice.decisions.facts import Facts
-from geoservice.decisions.message import Payload, render_check
+from geoservice.decisions.message import Payload, Rendered, rendered
 from geoservice.decisions.moment import OPEN_FOR
 from geoservice.decisions.quiet_hours import next_quiet_start
 from geoservice.decisions.reasons import Gate, Reason
@@ -54,7 +54,8 @@ class Decision(Struct, frozen=True, gc=False):
     campaign_version: int
     outcome: Outcome
     reason: Reason | None
-    checks: tuple[Check, ...]
+    blocks: tuple[Block, ...]
+    """Its checks in parts: what many campaigns have in common is one object on the record of all of them."""
     payload: Payload | None = None
     why: Why | None = None
     expires_at: datetime | None = None
@@ -66,6 +67,11 @@ class Decision(Struct, frozen=True, gc=False):
     """The product that the message is about, if the interest behind it names one."""
     draw: Draw | None = None
     """The winner's arm, if its campaign has an experiment."""
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every check, in the order of the gates."""
+        return tuple([each for part in self.blocks for each in part.checks])
 
     @property
     def takes_slot(self) -> bool:
@@ -89,7 +95,7 @@ def decide(facts: Facts, at: datetime) -> list[Decision]:
         return [_broken(campaign, (), error) for campaign in listening]
     verdicts = [_judged(shared, campaign) for campaign in listening]
     winner = _choose(shared, [verdict for verdict in verdicts if verdict.decision is None])
-    outranked = check(Gate.CHOICE, [Reason.OUTRANKED], {"winner": winner})
+    outranked = block(check(Gate.CHOICE, [Reason.OUTRANKED], {"winner": winner}))
     return [verdict.decision or _outranked(verdict, outranked) for verdict in verdicts]
 
 
@@ -106,11 +112,12 @@ class _Verdict(Struct, gc=False):
     """How one campaign stands: its decision, or None while it contends for the message."""
 
     campaign: Campaign
-    checks: tuple[Check, ...]
-    decision: Decision | None = None
+    blocks: tuple[Block, ...]
+    decision: Decision | None
+    rank: Rank | None = None
     grounds: Grounds | None = None
-    payload: Payload | None = None
     timing: Timing | None = None
+    payload: Payload | None = None
 
 
 def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
@@ -119,32 +126,33 @@ def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
         grounds = shared.grounds(campaign)
         frame = shared.frame(campaign, grounds.evidence)
         before, about_her, after, when = frame.before, grounds.checked, frame.after, frame.when
-        checks = before.checks + about_her.checks + after.checks
         refused = before.refused or about_her.refused or after.refused
+        blocks: tuple[Block, ...] = (before, about_her, after)
         payload = None
         if not when.waits:
-            render, payload = _rendered(shared, campaign, grounds)
-            checks += (render,)
-            refused = refused or render.reason
+            written = _written(shared, campaign, grounds)
+            blocks, payload = (*blocks, written.checked), written.payload
+            refused = refused or written.checked.refused
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
         return _Verdict(campaign, (), _broken(campaign, (), error))
     if refused is not None:
-        return _Verdict(campaign, checks, _decision(campaign, Outcome.SUPPRESS, refused, checks))
+        return _Verdict(campaign, blocks, _decision(campaign, Outcome.SUPPRESS, refused, blocks))
     if when.waits:
-        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, checks, until=when.timing.due_at)
-        return _Verdict(campaign, checks, deferred)
-    return _Verdict(campaign, checks, None, grounds, payload, when.timing)
+        deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, blocks, until=when.timing.due_at)
+        return _Verdict(campaign, blocks, deferred)
+    rank = (campaign.spec.priority, grounds.strength, grounds.newest_at)
+    return _Verdict(campaign, blocks, None, rank, grounds, when.timing, payload)
 
 
-def _rendered(shared: Shared, campaign: Campaign, grounds: Grounds) -> tuple[Check, Payload | None]:
+def _written(shared: Shared, campaign: Campaign, grounds: Grounds) -> Rendered:
     """Check 10; without evidence there is nothing to fill the template with, and one refusal says so."""
     if not grounds.evidence.holds:
-        return _NOT_RENDERED, None
+        return _NOT_RENDERED
     texts = campaign.texts_for(shared.facts.customer.locale) if campaign.other_texts else campaign.texts
-    return render_check(texts, grounds.values)
+    return rendered(texts, texts.read(grounds.values))
 
 
-_NOT_RENDERED: Final = check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})
+_NOT_RENDERED: Final = Rendered(block(check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})))
 
 
 # One message --------------------------------------------------------------------------------------------------
@@ -153,11 +161,11 @@ _NOT_RENDERED: Final = check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET
 def _choose(shared: Shared, contenders: list[_Verdict]) -> str | None:
     """Send for the first in rank whose explanation can be written; the campaign id of that one."""
     while contenders:
-        best = max(contenders, key=_rank)  # of equals the first, which is the one with the lowest id
+        best = max(contenders, key=attrgetter("rank"))  # of equals the first, which is the one with the lowest id
         try:
             best.decision = _send(shared, best)
         except Exception as error:  # noqa: BLE001  a message that we cannot explain is not sent
-            best.decision = _broken(best.campaign, best.checks, error)
+            best.decision = _broken(best.campaign, best.blocks, error)
             contenders.remove(best)
         else:
             if best.decision.takes_slot:
@@ -166,39 +174,33 @@ def _choose(shared: Shared, contenders: list[_Verdict]) -> str | None:
     return None
 
 
-def _rank(verdict: _Verdict) -> Rank:
-    """Priority, then strength of the evidence, then its freshness: the highest wins."""
-    assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
-    return (verdict.campaign.spec.priority, *verdict.grounds.rank)
-
-
 def _send(shared: Shared, verdict: _Verdict) -> Decision:
     assert verdict.grounds is not None  # noqa: S101  contenders have passed every check
     assert verdict.timing is not None  # noqa: S101
     campaign = verdict.campaign
     around = [found.words for found in verdict.grounds.circumstances]
     why = explain(shared.facts, campaign, verdict.grounds.evidence, around, shared.days)
-    drawn, checks, payload = draw(campaign, shared.facts), verdict.checks, verdict.payload
+    drawn, blocks, payload = draw(campaign, shared.facts), verdict.blocks, verdict.payload
     arm = drawn.arm if drawn is not None else BASE
     if arm in campaign.variants:
         texts = campaign.variants[arm].texts_for(shared.facts.customer.locale)
-        render, payload = render_check(texts, verdict.grounds.values)
-        checks = (*checks[:-1], render)
-        if payload is None:
-            return _decision(campaign, Outcome.SUPPRESS, render.reason, checks)
+        variant = rendered(texts, texts.read(verdict.grounds.values))
+        blocks, payload = (*blocks[:-1], variant.checked), variant.payload
+        if variant.checked.refused is not None:
+            return _decision(campaign, Outcome.SUPPRESS, variant.checked.refused, blocks)
     held_out = arm == HELD_OUT
     used = {"winner": campaign.campaign_id} | ({} if drawn is None else {"arm": arm, "lot": drawn.lot})
-    chosen = check(Gate.CHOICE, [Reason.HELD_OUT] if held_out else [], used)
+    chosen = block(check(Gate.CHOICE, [Reason.HELD_OUT] if held_out else [], used))
     return _decision(
         campaign,
         Outcome.SUPPRESS if held_out else Outcome.SEND,
-        Reason.HELD_OUT if held_out else None,
-        (*checks, chosen),
+        chosen.refused,
+        (*blocks, chosen),
         payload=None if held_out else payload,
         why=None if held_out else why,
         draw=drawn,
         expires_at=_expires_at(shared, campaign, verdict.timing),
-        rank=_rank(verdict),
+        rank=verdict.rank,
         product_id=product_of(verdict.grounds.evidence),
         until_left=verdict.timing.bound and campaign.pace.on is not TriggerOn.CROSSED,
     )
@@ -218,20 +220,20 @@ def _expires_at(shared: Shared, campaign: Campaign, when: Timing) -> datetime:
     return min([end for end in ends if end is not None])
 
 
-def _outranked(verdict: _Verdict, lost: Check) -> Decision:
+def _outranked(verdict: _Verdict, lost: Block) -> Decision:
     campaign = verdict.campaign
-    return Decision(campaign.campaign_id, campaign.version, Outcome.SUPPRESS, lost.reason, (*verdict.checks, lost))
+    return Decision(campaign.campaign_id, campaign.version, Outcome.SUPPRESS, lost.refused, (*verdict.blocks, lost))
 
 
 def _decision(
-    campaign: Campaign, outcome: Outcome, reason: Reason | None, checks: tuple[Check, ...], **more: Any
+    campaign: Campaign, outcome: Outcome, reason: Reason | None, blocks: tuple[Block, ...], **more: Any
 ) -> Decision:
-    return Decision(campaign.campaign_id, campaign.version, outcome, reason, checks, **more)
+    return Decision(campaign.campaign_id, campaign.version, outcome, reason, blocks, **more)
 
 
-def _broken(campaign: Campaign, checks: tuple[Check, ...], error: Exception) -> Decision:
+def _broken(campaign: Campaign, blocks: tuple[Block, ...], error: Exception) -> Decision:
     """Silent, with the kind and place of the error on record; its text may hold personal data."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     used = {"error": type(error).__name__, "where": f"{frame.f_code.co_name}:{line}"}
-    failed = check(Gate.CHOICE, [Reason.INTERNAL_ERROR], used)
-    return _decision(campaign, Outcome.SUPPRESS, Reason.INTERNAL_ERROR, (*checks, failed))
+    failed = block(check(Gate.CHOICE, [Reason.INTERNAL_ERROR], used))
+    return _decision(campaign, Outcome.SUPPRESS, Reason.INTERNAL_ERROR, (*blocks, failed))

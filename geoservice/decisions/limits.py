@@ -8,7 +8,6 @@ slot back.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -58,21 +57,21 @@ class Usage:
         self.counted: list[tuple[Slot, datetime]] = [
             (slot, when) for slot in facts.slots if (when := counts_at(slot, at)) is not None
         ]
-        today = at.astimezone(zone).date()
         recent = [when for _, when in self.counted if at < when + 2 * DAY]
-        self.rolling = sum(at < when + DAY for when in recent)
-        self.today = sum(when.astimezone(zone).date() == today for when in recent)
-        self.last_at = max((when for _, when in self.counted), default=None)
+        today = at.astimezone(zone).date() if recent else None
+        self.rolling = sum([at < when + DAY for when in recent])
+        self.today = sum([when.astimezone(zone).date() == today for when in recent])
+        self.last_at = max([when for _, when in self.counted], default=None)
         self._of_campaign: dict[str, list[datetime]] = {}
         self._of_product: dict[str | None, list[tuple[str, datetime]]] = {}
-        self._of_visit: Counter[str] = Counter()
+        self._of_visit: dict[str, int] = {}
         self._of_both: set[tuple[str, str]] = set()
         for slot, when in self.counted:
             self._of_campaign.setdefault(slot.campaign_id, []).append(when)
             if slot.product_id is not None:
                 self._of_product.setdefault(slot.product_id, []).append((slot.campaign_id, when))
             if slot.visit_id is not None:
-                self._of_visit[slot.visit_id] += 1
+                self._of_visit[slot.visit_id] = self.of_visit(slot.visit_id) + 1
                 self._of_both.add((slot.visit_id, slot.campaign_id))
         self.has_told = bool(self._of_product)
         """Whether any message was about a product."""
@@ -97,7 +96,7 @@ class Usage:
 
     def of_visit(self, visit_id: str) -> int:
         """How many messages this visit has had, of any campaign."""
-        return self._of_visit[visit_id]
+        return self._of_visit.get(visit_id, 0)
 
     def has_had(self, campaign_id: str, visit_id: str) -> bool:
         """Whether this visit has had this campaign's message, which no campaign may repeat."""

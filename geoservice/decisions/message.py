@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -9,21 +10,19 @@ import msgspec
 from msgspec import Struct
 
 from geoservice.decisions.campaigns import Texts
-from geoservice.decisions.checks import Check, check
+from geoservice.decisions.checks import Block, block, check
 from geoservice.decisions.context import Match
 from geoservice.decisions.days import Days
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.sensitive import readable_by_anybody
-from geoservice.decisions.templates import TemplateError, render
+from geoservice.decisions.templates import TemplateError, Values, render
 
 PROVIDER_LIMIT_B: Final = 4_096
 ENVELOPE_B: Final = 1_024
 """Set aside for what the push adapter adds: token, message id, collapse key, TTL and platform blocks."""
 
 CONTENT_LIMIT_B: Final = PROVIDER_LIMIT_B - ENVELOPE_B
-
-Values = dict[str, str | int]
 
 
 class Payload(Struct, frozen=True, omit_defaults=True):
@@ -44,47 +43,36 @@ def in_words(category: str) -> str:
 
 def place_values(facts: Facts) -> Values:
     """The variables that every campaign of a decision shares."""
-    values: Values = {"geofence.name": facts.geofence.name}
-    if facts.store is not None:
-        values["store.name"] = facts.store.name
-    return values
+    return (None if facts.store is None else facts.store.name, facts.geofence.name)
 
 
-def interest_values(match: Match, place: Values, days: Days) -> Values:
+def interest_values(match: Match | None, place: Values, days: Days) -> Values:
     """Those of the place, and the variables about the strongest matched interest."""
+    if match is None:
+        return (*place, None, None, None, None, None)
     looked = days.of(match.last_at)
-    return {
-        **place,
-        "interest.category": in_words(match.interest.category),
-        "interest.count": len(match.events),
-        "interest.days_ago": looked.ago,
-        "interest.date": looked.english,
-        "interest.date in her language": looked.words,
-    }
+    return (*place, in_words(match.interest.category), len(match.events), looked.ago, looked.english, looked.words)
 
 
-def render_check(texts: Texts, values: Values) -> tuple[Check, Payload | None]:
-    """Check 10: every text can be written, fits the provider's limit, and may be read by whoever sees the phone."""
-    if texts.language is None:
-        return _rendered(texts, tuple(map(values.get, texts.variables)))
-    return _rendered(
-        texts, tuple([values.get(_IN_HER_LANGUAGE.get(name, ""), values.get(name)) for name in texts.variables])
-    )
+class Rendered(Struct, frozen=True, gc=False):
+    """Check 10, and the message, if it could be written at all: what was refused is not to be sent."""
+
+    checked: Block
+    payload: Payload | None = None
 
 
-_IN_HER_LANGUAGE: Final = {"interest.date": "interest.date in her language"}
-"""For wordings of a language: values that hold words of ours."""
+@lru_cache(maxsize=4_096)  # the same few store names, categories and day counts come again and again
+def rendered(texts: Texts, read: Values) -> Rendered:
+    """Check 10: every text can be written, fits the provider's limit, and may be read by whoever sees the phone.
 
-
-@lru_cache(maxsize=4_096)
-def _rendered(texts: Texts, read: tuple[str | int | None, ...]) -> tuple[Check, Payload | None]:
-    """The same few store names, categories and day counts come again and again."""
+    ``read`` is what ``texts.read`` takes of the values.
+    """
     values = {name: value for name, value in zip(texts.variables, read, strict=True) if value is not None}
     try:
-        payload = written(texts, values)
+        payload = _written(texts, values)
     except TemplateError as error:
-        return check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)}), None
-    size_b = payload_size_b(payload)
+        return Rendered(block(check(Gate.RENDER, [Reason.CONTENT_FAILED], {"problem": str(error)})))
+    size_b = len(_ENCODER.encode(payload))
     used: dict[str, object] = {"size_b": size_b, "limit_b": CONTENT_LIMIT_B}
     if texts.language is not None:
         used["language"] = texts.language
@@ -93,18 +81,13 @@ def _rendered(texts: Texts, read: tuple[str | int | None, ...]) -> tuple[Check, 
     if word is not None:
         refusals.append(Reason.LOCK_SCREEN)
         used["word"] = word
-    return check(Gate.RENDER, refusals, used), None if refusals else payload
-
-
-def payload_size_b(payload: Payload) -> int:
-    """Bytes of the payload as JSON in UTF-8."""
-    return len(_ENCODER.encode(payload))
+    return Rendered(block(check(Gate.RENDER, refusals, used)), payload)
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def written(texts: Texts, values: Values) -> Payload:
+def _written(texts: Texts, values: Mapping[str, str | int]) -> Payload:
     """Write every text; raises TemplateError."""
     title, body = render(texts.title, values).strip(), render(texts.body, values).strip()
     if not title or not body:

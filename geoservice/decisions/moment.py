@@ -24,45 +24,55 @@ _LOOKAHEAD_CHANGES: Final = 8  # comments in opening hours make changes that do 
 
 
 class StoreState(Struct, frozen=True):
-    """Check 6 at the trigger and for a message that has waited since, and when the store closes, if that is known."""
+    """Check 6 at the trigger, and when the store closes, if that is known."""
 
     check: Check
-    when_due: Check
     closes_at: datetime | None = None
 
 
 def store_state(store: StoreFacts | None, at: datetime) -> StoreState:
     """Check 6: the store is not muted, open now and for the next 15 minutes.
 
-    No opening hours on record passes and says so. For a message that has waited the store was open at the trigger, so
-    only its mute is asked again.
+    No opening hours on record passes and says so.
     """
     if store is None:
-        nowhere = check(Gate.STORE, [], {"store": "not on record"})
-        return StoreState(nowhere, nowhere)
-    refusals = [Reason.STORE_MUTED] if store.muted_until is not None and at < store.muted_until else []
-    used: dict[str, Any] = {"store_id": store.store_id}
-    if refusals:
-        used["muted_until"] = store.muted_until
-    when_due = check(Gate.STORE, refusals, {**used, "opening_hours": "held at the trigger"})
+        return StoreState(_NOWHERE)
+    refusals, used = _muted(store, at)
     used["opening_hours"] = store.opening_hours or "not on record"
     closes_at = None
     if store.opening_hours:
-        minute = at.astimezone(_ZULU).replace(second=0, microsecond=0)
+        minute = at.replace(second=0, microsecond=0)
         is_open, closes_at = _open_until(store.opening_hours, store.timezone, minute)
         used["closes_at"] = closes_at or "not within sight"
         if not is_open:
-            refusals = [*refusals, Reason.STORE_CLOSED]
+            refusals.append(Reason.STORE_CLOSED)
             used["closes_at"] = "is closed"
         elif closes_at is not None and closes_at <= at + OPEN_FOR:
-            refusals = [*refusals, Reason.STORE_CLOSING]
-    return StoreState(check(Gate.STORE, refusals, used), when_due, closes_at)
+            refusals.append(Reason.STORE_CLOSING)
+    return StoreState(check(Gate.STORE, refusals, used), closes_at)
+
+
+def store_when_due(store: StoreFacts | None, at: datetime) -> Check:
+    """Check 6 for a message that has waited: the store was open at the trigger, so only its mute is asked again."""
+    if store is None:
+        return _NOWHERE
+    refusals, used = _muted(store, at)
+    return check(Gate.STORE, refusals, used | {"opening_hours": "held at the trigger"})
+
+
+_NOWHERE: Final = check(Gate.STORE, [], {"store": "not on record"})
+
+
+def _muted(store: StoreFacts, at: datetime) -> tuple[list[Reason], dict[str, Any]]:
+    if store.muted_until is not None and at < store.muted_until:
+        return [Reason.STORE_MUTED], {"store_id": store.store_id, "muted_until": store.muted_until}
+    return [], {"store_id": store.store_id}
 
 
 @lru_cache(maxsize=4_096)
 def _open_until(text: str, timezone: str, minute: datetime) -> tuple[bool, datetime | None]:
     """Whether the store is open in this minute, and until when; opening hours change on full minutes only."""
-    hours = _opening_hours(text, timezone)
+    hours, minute = _opening_hours(text, timezone), minute.astimezone(_ZULU)
     return (False, None) if hours.is_closed(minute) else (True, _closing(hours, minute))
 
 

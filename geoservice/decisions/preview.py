@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -11,10 +11,10 @@ from geoservice.decisions.campaigns import Campaign, Texts
 from geoservice.decisions.conditions import positive_interests
 from geoservice.decisions.experiments import BASE
 from geoservice.decisions.facts import GeofenceFacts
-from geoservice.decisions.message import CONTENT_LIMIT_B, Values, in_words, render_check, written
+from geoservice.decisions.message import CONTENT_LIMIT_B, in_words, rendered
 from geoservice.decisions.reasons import Reason
 from geoservice.decisions.sentences import ENGLISH, Sentences
-from geoservice.decisions.templates import SAMPLES, TemplateError
+from geoservice.decisions.templates import SAMPLES, VARIABLES, Values
 
 LOOKED_AGO = timedelta(days=2)
 
@@ -37,9 +37,11 @@ class Preview(Struct, frozen=True, omit_defaults=True):
     """The one that must not stand on a lock screen."""
 
 
-def sample_values(campaign: Campaign, fence: GeofenceFacts | None, store_name: str | None, at: datetime) -> Values:
+def sample_values(
+    campaign: Campaign, fence: GeofenceFacts | None, store_name: str | None, at: datetime
+) -> dict[str, str | int]:
     """Give variables their values: of a real place, if there is one, and of somebody who just meets the condition."""
-    values: Values = {name: SAMPLES[name] for name in ("store.name", "geofence.name")}
+    values: dict[str, str | int] = {name: SAMPLES[name] for name in ("store.name", "geofence.name")}
     if fence is not None:
         values["geofence.name"] = fence.name
     if store_name is not None:
@@ -54,23 +56,21 @@ def sample_values(campaign: Campaign, fence: GeofenceFacts | None, store_name: s
     return values
 
 
-def previews(campaign: Campaign, values: Values, at: datetime, spoken: Callable[[str], Sentences]) -> Iterator[Preview]:
+def previews(
+    campaign: Campaign, values: Mapping[str, str | int], at: datetime, spoken: Callable[[str], Sentences]
+) -> Iterator[Preview]:
     """Every wording in every arm, the campaign's own first; ``spoken`` gives the sentences of a language."""
+    looked = (at - LOOKED_AGO).date()
     for arm, each in {BASE: campaign, **campaign.variants}.items():
         for texts in (each.texts, *each.other_texts.values()):
-            hers = values if texts.language is None else values | _dated(at, spoken(texts.language))
-            yield _preview(arm, texts, hers)
-
-
-def _dated(at: datetime, say: Sentences) -> Values:
-    return {"interest.date": say.date((at - LOOKED_AGO).date(), at.date())}
+            say = ENGLISH if texts.language is None else spoken(texts.language)
+            yield _preview(arm, texts, (*map(values.get, VARIABLES), say.date(looked, at.date())))
 
 
 def _preview(arm: str, texts: Texts, values: Values) -> Preview:
-    checked, _ = render_check(texts, values)
-    try:
-        payload = written(texts, values)
-    except TemplateError:
+    written = rendered(texts, texts.read(values))
+    (checked,), payload = written.checked.checks, written.payload
+    if payload is None:
         return Preview(arm, "", "", 0, CONTENT_LIMIT_B, language=texts.language, refused=checked.reason)
     return Preview(
         arm,

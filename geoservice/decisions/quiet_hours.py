@@ -34,14 +34,15 @@ def next_quiet_start(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> 
     """The first quiet instant at or after ``at``, in UTC; None when there are no quiet hours."""
     if hours is None or hours.start == hours.end:
         return None
-    if is_quiet(hours, zone, at):
-        return at
-    return _next_start(hours, zone, at.replace(second=0, microsecond=0))
+    found = _next_start(hours, zone, at.replace(second=0, microsecond=0))
+    return None if found is None else max(found, at)
 
 
 @lru_cache(maxsize=4_096)
 def _next_start(hours: QuietHours, zone: ZoneInfo, at: datetime) -> datetime | None:
-    """The same for every instant of a minute: hours begin on full minutes, and so do changes of the clock."""
+    """Seen from a full minute: hours begin and end on those, and so do changes of the clock."""
+    if is_quiet(hours, zone, at):
+        return at
     # Quiet begins when the clock shows the start, or jumps over it or back into the quiet hours.
     today = at.astimezone(zone).date()
     candidates = [each for days in (0, 1, 2) for each in showings(hours.start, today + timedelta(days), zone)]
@@ -68,6 +69,7 @@ def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:
     return check(Gate.QUIET_HOURS, refusals, used)
 
 
+@lru_cache(maxsize=4_096)
 def _in_words(hours: QuietHours | None) -> str:
     if hours is None or hours.start == hours.end:
         return "none"

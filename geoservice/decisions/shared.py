@@ -14,24 +14,25 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from geoservice.decisions.brakes import campaign_check
-from geoservice.decisions.campaigns import Audience, Campaign, InStock, Limits, Manner, Pace, Use
+from geoservice.decisions.campaigns import Audience, Campaign, Limits, Manner, Pace, Use
 from geoservice.decisions.channels import channel_of
 from geoservice.decisions.checks import Block, Check, block, check
 from geoservice.decisions.circumstances import Circumstances, Found
 from geoservice.decisions.conditions import Condition
 from geoservice.decisions.consent import consent_check, preferences_check
-from geoservice.decisions.context import Evidence, Match, Provenance, Timeline
+from geoservice.decisions.context import Evidence, Provenance, Timeline
 from geoservice.decisions.days import Days
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.limits import Usage, limits_check
-from geoservice.decisions.message import Values, interest_values, place_values
-from geoservice.decisions.moment import moment_check, store_state
+from geoservice.decisions.message import interest_values, place_values
+from geoservice.decisions.moment import moment_check, store_state, store_when_due
 from geoservice.decisions.policy import CapScope
 from geoservice.decisions.quiet_hours import quiet_hours_check
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.schedule import AskAgain, Send
 from geoservice.decisions.sensitive import sensitive_check
 from geoservice.decisions.served import already_served_check, product_of, with_product, with_stock
+from geoservice.decisions.templates import Values
 from geoservice.decisions.timing import Timing, is_speed_unknown, timing
 from geoservice.vocabulary import Channel
 
@@ -41,7 +42,9 @@ class Grounds(Struct, gc=False):
 
     evidence: Evidence
     checked: Block
-    rank: tuple[int, datetime]
+    strength: int
+    newest_at: datetime
+    """Of the strongest match, as it counts among campaigns."""
     circumstances: tuple[Found, ...]
     values: Values
 
@@ -85,7 +88,7 @@ class Shared:
         self._consents: dict[tuple[frozenset[Use], Channel], Check] = {}
         self._permissions: dict[Audience, tuple[Check, Check]] = {}
         self._frames: dict[Manner, Frame] = {}
-        self._grounds: dict[tuple[Condition, InStock | None], Grounds] = {}
+        self._grounds: dict[Condition, Grounds] = {}
         self._limits: dict[Limits, Check] = {}
         self._whens: dict[tuple[Pace, datetime | None, int | None, bool], When] = {}
 
@@ -112,17 +115,16 @@ class Shared:
     def _store_of(self, campaign: Campaign, evidence: Evidence) -> Check:
         """Check 6: the store has to be open at the trigger, and later if the campaign says so."""
         if self.facts.waited and AskAgain.STORE not in campaign.pace.ask_again:
-            return self.store.when_due
+            return store_when_due(self.facts.store, self.at)
         return with_stock(self.store.check, campaign, evidence, self.facts)
 
     def grounds(self, campaign: Campaign) -> Grounds:
-        """Checks 3 to 5; campaigns with one condition share them, unless a message was about a product before."""
-        if self.usage.has_told:
+        """Checks 3 to 5; campaigns with one condition share them, unless a product parts them."""
+        if self.usage.has_told or campaign.spec.in_stock is not None:
             return self._find_grounds(campaign)
-        key = campaign.condition, campaign.spec.in_stock
-        found = self._grounds.get(key)
+        found = self._grounds.get(campaign.condition)
         if found is None:
-            found = self._grounds[key] = self._find_grounds(campaign)
+            found = self._grounds[campaign.condition] = self._find_grounds(campaign)
         return found
 
     def _find_grounds(self, campaign: Campaign) -> Grounds:
@@ -136,9 +138,10 @@ class Shared:
         return Grounds(
             evidence,
             block(sensitive_check(campaign, evidence), context_check(evidence, around), served),
-            (0, _LONG_AGO) if match is None else (match.provenance, match.last_at),
+            0 if match is None else match.provenance,
+            _LONG_AGO if match is None else match.last_at,
             around,
-            self._place if match is None else interest_values(match, self._place, self.days),
+            interest_values(match, self._place, self.days),
         )
 
     def _permission(self, audience: Audience) -> tuple[Check, Check]:
@@ -202,21 +205,21 @@ class Shared:
 def context_check(evidence: Evidence, around: Sequence[Found]) -> Check:
     """Check 4: the campaign's condition holds; records on which events and circumstances."""
     refusals = [] if evidence.holds else [Reason.CONTEXT_NOT_MET]
-    used: dict[str, Any] = {"matched": [_record(match) for match in evidence.matches]}
+    used: dict[str, Any] = {
+        "matched": [
+            {
+                "category": match.interest.category,
+                "provenance": _SURELY[match.provenance],
+                "count": len(match.events),
+                "first_at": match.events[-1].occurred_at,
+                "last_at": match.last_at,
+            }
+            for match in evidence.matches
+        ]
+    }
     if around:
         used["circumstances"] = [each.record for each in around]
     return check(Gate.CONTEXT, refusals, used)
 
 
 _SURELY: Final = {provenance: provenance.name.lower() for provenance in Provenance}
-
-
-def _record(match: Match) -> dict[str, object]:
-    events = match.events
-    return {
-        "category": match.interest.category,
-        "provenance": _SURELY[match.provenance],
-        "count": len(events),
-        "first_at": events[-1].occurred_at,
-        "last_at": events[0].occurred_at,
-    }

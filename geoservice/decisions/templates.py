@@ -8,8 +8,9 @@ ever rendered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from liquid import BoundTemplate, Environment
@@ -34,6 +35,11 @@ SAMPLES: Final[Mapping[str, str | int]] = {
     name: 7 if name.endswith((".count", ".days_ago")) else "Harbour Street" for name in VARIABLES
 }
 """A value for each, to try a template with."""
+
+Values = tuple[str | int | None, ...]
+"""What every variable holds, in their order, None where it has no value; at the end the date in her language."""
+
+_PLACES: Final = {name: place for place, name in enumerate(VARIABLES)}
 
 TAGS: Final = frozenset({"if", "unless", "case"})
 FILTERS: Final = frozenset(
@@ -132,6 +138,15 @@ def render(template: Template, values: Mapping[str, str | int]) -> str:
     if template.plain:
         return template.source
     return _rendered(template.source, template.variables, tuple([values.get(name) for name in template.variables]))
+
+
+@lru_cache(maxsize=256)  # more than there are sets of names: equal texts have one and the same
+def reader(names: tuple[str, ...], *, in_her_language: bool) -> Callable[[Values], Values]:
+    """What takes the values of these variables, in their order, from those of all."""
+    places = [len(_PLACES) if in_her_language and name == "interest.date" else _PLACES[name] for name in names]
+    if len(places) > 1:  # fewer would not come as a tuple
+        return itemgetter(*places)
+    return lambda values: tuple([values[place] for place in places])
 
 
 def _rendering_problems(source: str, used: set[str], path: str) -> list[ErrorDetail]:

@@ -53,7 +53,8 @@ def timing(pace: Pace, facts: Facts, zone: ZoneInfo, waited_until: datetime | No
     bound = pace.send is Send.NOW and pace.on is not TriggerOn.EXIT
     from_ = due_at or facts.transition.at
     if bound:
-        return Timing(due_at, from_ + THERE_FOR, from_ + THERE_FOR, bound)
+        ends_at = from_ + THERE_FOR
+        return Timing(due_at, ends_at, ends_at, bound)
     return Timing(due_at, from_ + LATE_AFTER, from_ + KEPT_FOR, bound)
 
 
