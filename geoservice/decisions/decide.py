@@ -130,7 +130,9 @@ def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
         blocks: tuple[Block, ...] = (before, about_her, after)
         payload = None
         if not when.waits:
-            written = _written(shared, campaign, grounds)
+            texts = campaign.texts_for(shared.facts.customer.locale) if campaign.other_texts else campaign.texts
+            # Without evidence there is nothing to fill the template with, and one refusal says so.
+            written = rendered(texts, texts.read(grounds.values)) if grounds.evidence.holds else _NOT_RENDERED
             blocks, payload = (*blocks, written.checked), written.payload
             refused = refused or written.checked.refused
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
@@ -142,14 +144,6 @@ def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
         return _Verdict(campaign, blocks, deferred)
     rank = (campaign.spec.priority, grounds.strength, grounds.newest_at)
     return _Verdict(campaign, blocks, None, rank, grounds, when.timing, payload)
-
-
-def _written(shared: Shared, campaign: Campaign, grounds: Grounds) -> Rendered:
-    """Check 10; without evidence there is nothing to fill the template with, and one refusal says so."""
-    if not grounds.evidence.holds:
-        return _NOT_RENDERED
-    texts = campaign.texts_for(shared.facts.customer.locale) if campaign.other_texts else campaign.texts
-    return rendered(texts, texts.read(grounds.values))
 
 
 _NOT_RENDERED: Final = Rendered(block(check(Gate.RENDER, [], {"skipped": Reason.CONTEXT_NOT_MET.value})))

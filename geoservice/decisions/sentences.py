@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -77,7 +78,7 @@ class Sentences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def date(self, day: date, today: date) -> str:
         """A day such as 15 November, with the year when it is another one."""
         template = self.day if day.year == today.year else self.day_of_another_year
-        return template.format(day=day.day, month=self.months[day.month - 1], year=day.year)
+        return _dated(template, day, self.months[day.month - 1])
 
     def place(self, store: str | None, area: str, where: Whereabouts) -> str:
         """That she is at a store, or at an area that belongs to none."""
@@ -97,6 +98,11 @@ class Sentences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return self.no_messages
         template = (self.messages_a_day if level.days == 1 else self.messages_in_days)[messages > 1]
         return template.format(count=messages, days=level.days)
+
+
+@lru_cache(maxsize=4_096)  # a year of days, in a few languages
+def _dated(template: str, day: date, month: str) -> str:
+    return template.format(day=day.day, month=month, year=day.year)
 
 
 ENGLISH: Final = Sentences(

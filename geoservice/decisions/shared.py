@@ -120,22 +120,17 @@ class Shared:
 
     def grounds(self, campaign: Campaign) -> Grounds:
         """Checks 3 to 5; campaigns with one condition share them, unless a product parts them."""
-        if self.usage.has_told or campaign.spec.in_stock is not None:
-            return self._find_grounds(campaign)
-        found = self._grounds.get(campaign.condition)
-        if found is None:
-            found = self._grounds[campaign.condition] = self._find_grounds(campaign)
-        return found
-
-    def _find_grounds(self, campaign: Campaign) -> Grounds:
-        facts, evidence = self.facts, self.timeline.evaluate(campaign.condition)
+        condition, asked, usage = campaign.condition, campaign.circumstances, self.usage
+        is_shared = not usage.has_told and campaign.spec.in_stock is None
+        if is_shared and (found := self._grounds.get(condition)) is not None:
+            return found
+        evidence = self.timeline.evaluate(condition)
         match = evidence.strongest
-        asked = campaign.circumstances
         around = tuple([self.circumstances.look(each) for each in asked]) if asked else ()
-        served = already_served_check(campaign, evidence, facts, self.usage)
-        if self.usage.has_told:
-            served = with_product(served, campaign, evidence, facts, self.usage)
-        return Grounds(
+        served = already_served_check(campaign, evidence, self.facts, usage)
+        if usage.has_told:
+            served = with_product(served, campaign, evidence, self.facts, usage)
+        found = Grounds(
             evidence,
             block(sensitive_check(campaign, evidence), context_check(evidence, around), served),
             0 if match is None else match.provenance,
@@ -143,6 +138,9 @@ class Shared:
             around,
             interest_values(match, self._place, self.days),
         )
+        if is_shared:
+            self._grounds[condition] = found
+        return found
 
     def _permission(self, audience: Audience) -> tuple[Check, Check]:
         """Checks 1 and 2."""
