@@ -20,6 +20,7 @@ OPEN_FOR: Final = timedelta(minutes=15)
 DRIVING_MPS: Final = 7.0
 DRIVING_MEMORY: Final = timedelta(seconds=180)
 _ZULU: Final = ZoneInfo("UTC")  # opening_hours knows zones by name only
+_SIGHT_DAYS: Final = 366  # hours that never end, told day by day, would be followed to the year 9999 for a second
 _LOOKAHEAD_CHANGES: Final = 8  # comments in opening hours make changes that do not close the store
 
 
@@ -78,7 +79,7 @@ def _open_until(text: str, timezone: str, minute: datetime) -> tuple[bool, datet
 
 @lru_cache(maxsize=2_048)
 def _opening_hours(text: str, timezone: str) -> OpeningHours:
-    return OpeningHours(text, timezone=ZoneInfo(timezone))
+    return OpeningHours(text, timezone=ZoneInfo(timezone), max_interval_days=_SIGHT_DAYS)
 
 
 def _closing(hours: OpeningHours, at: datetime) -> datetime | None:

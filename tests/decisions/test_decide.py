@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from itertools import product
+from time import process_time
 
 import msgspec
 import pytest
@@ -157,6 +159,28 @@ def test_missing_opening_hours_pass_and_say_so(build):
     assert decision.outcome is Outcome.SEND
     store = next(check for check in decision.checks if check.gate is Gate.STORE)
     assert store.facts["opening_hours"] == "not on record"
+
+
+def test_a_store_that_never_closes_is_decided_about_at_once(build):
+    """Hours that name every day around the clock hold nobody up while we look for an end that never comes."""
+    store = StoreFacts("s1", "Harbour Street", "Europe/Berlin", "Mo-Su 00:00-24:00")
+    began = process_time()
+    decision = only(decide(build.facts(store=store), build.at))
+    assert process_time() - began < 0.1
+    assert next(check for check in decision.checks if check.gate is Gate.STORE).facts["closes_at"] == "not within sight"
+
+
+def test_what_is_remembered_of_a_text_is_said_of_nothing_else(build):
+    """Versions of a campaign, stores and days in turns: each message has its own words, place and day."""
+    campaigns = {
+        body: build.campaign(version=version, content={"title": "{{ store.name }}", "body": body})
+        for version, body in enumerate(["{{ interest.days_ago }} days ago", "{{ interest.days_ago }} days since"], 1)
+    }
+    for days, store, body in product((0, 1), ("Harbour Street", "Market Square"), campaigns):
+        at, place = build.at + timedelta(days=days), StoreFacts("s1", store, "Europe/Berlin")
+        facts = build.facts(campaigns=(campaigns[body],), store=place, transition=build.transition(at=at))
+        payload = only(decide(facts, at)).payload
+        assert (payload.title, payload.body) == (store, body.replace("{{ interest.days_ago }}", str(7 + days)))
 
 
 def test_a_delay_defers_and_then_sends(build):
