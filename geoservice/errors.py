@@ -79,8 +79,8 @@ class Unauthenticated(RequestError):
     """No credentials, or ones that do not hold."""
 
     status, code, title = 401, "unauthenticated", "Authentication required"
-    challenge = "Bearer"
-    """How the caller should identify itself (RFC 9110, 11.6.1)."""
+    challenge = 'Bearer realm="geoservice"'
+    """How the caller should identify itself (RFC 6750, 3: some clients crash on a challenge without parameters)."""
 
 
 class Forbidden(RequestError):
