@@ -35,7 +35,7 @@ class ConsentFact(Struct, frozen=True):
     notice_version: str
 
 
-class QuietHours(Struct, frozen=True):
+class QuietHours(Struct, frozen=True, cache_hash=True):
     """Half-open [start, end) in local time; may wrap midnight; start == end means none."""
 
     start: time

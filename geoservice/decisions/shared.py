@@ -85,7 +85,7 @@ class Shared:
         self.quiet_hours = quiet_hours_check(facts, self.zone, at)
         self._told_apart = bool(facts.waited or facts.retailer.caps or self.usage.counted)
         self._place = place_values(facts)
-        self._consents: dict[tuple[frozenset[Use], Channel], Check] = {}
+        self._consents: dict[tuple[frozenset[Use], tuple[Channel, ...]], tuple[Channel, Check]] = {}
         self._permissions: dict[Audience, tuple[Check, Check]] = {}
         self._frames: dict[Manner, Frame] = {}
         self._grounds: dict[Condition, Grounds] = {}
@@ -147,12 +147,12 @@ class Shared:
         found = self._permissions.get(audience)
         if found is None:
             facts, at = self.facts, self.at
-            channel = channel_of(facts, audience.channels)
-            asked = audience.uses, channel
-            consent = self._consents.get(asked)
-            if consent is None:
-                consent = self._consents[asked] = consent_check(facts, audience.uses, channel, at)
-            preferences = preferences_check(facts, audience.topic, audience.uses, channel, at)
+            uses, channels = asked = audience.uses, audience.channels
+            if asked not in self._consents:
+                channel = channel_of(facts, channels)
+                self._consents[asked] = channel, consent_check(facts, uses, channel, at)
+            channel, consent = self._consents[asked]
+            preferences = preferences_check(facts, audience.topic, uses, channel, at)
             found = self._permissions[audience] = consent, preferences
         return found
 
