@@ -29,6 +29,8 @@ _PHRASES: Final[dict[tuple[str, ...], Sensitivity]] = {
     _words(phrase): kind for kind, phrases in PHRASES.items() for phrase in phrases.split()
 }
 _LONGEST: Final = max(map(len, (*_LISTED, *_PHRASES)))
+_BEGUN: Final = {phrase[0]: len(phrase) for phrase in sorted((*_LISTED, *_PHRASES), key=len)}
+"""Of each word that a phrase or a category begins with, how long the longest of them is."""
 _EXACT: Final[dict[str, Sensitivity]] = {
     **{word: kind for kind, each in STEMS.items() for stem in each.split() if stem[-1] != "*" for word in _words(stem)},
     # Phrases that somebody wrote without a gap, such as creditscore.
@@ -38,11 +40,14 @@ _ATTRIBUTES: Final = frozenset(word for words in ATTRIBUTES.values() for word in
 _BEGINNINGS: Final[tuple[tuple[str, Sensitivity], ...]] = tuple(
     (stem[:-1], kind) for kind, stems in STEMS.items() for stem in stems.split() if stem[-1] == "*"
 )
+_ANY_BEGINNING: Final = tuple(beginning for beginning, _ in _BEGINNINGS)
 
 
 def _of_word(word: str) -> Sensitivity | None:
     if word in _EXACT:
         return _EXACT[word]
+    if not word.startswith(_ANY_BEGINNING):  # most words, at the price of one comparison
+        return None
     return next((kind for beginning, kind in _BEGINNINGS if word.startswith(beginning)), None)
 
 
@@ -74,7 +79,7 @@ def sensitive_in(text: str) -> str | None:
     """The first delicate word, phrase or category that a text says; None when anybody may read it."""
     words = _words(text)
     for start in range(len(words)):
-        for length in range(min(_LONGEST, len(words) - start), 0, -1):
+        for length in range(min(_BEGUN.get(words[start], 0), len(words) - start), 0, -1):
             phrase = words[start : start + length]
             if phrase in _PHRASES:
                 return " ".join(phrase)
