@@ -129,7 +129,7 @@ def _samples(catalogue: Catalogue, heard: BeaconSightings, at: float, elsewhere:
             continue
         key = beacon_key(sighting)
         for fence in catalogue.by_beacon.get(key, ()):
-            if fence not in elsewhere and not catalogue.sensitive[fence]:
+            if fence not in elsewhere and fence not in catalogue.sensitive_ones:
                 sample = at, " ".join(key), sighting.rssi_dbm, _power_dbm(sighting)
                 samples.setdefault(catalogue.fences[fence].geofence_id, []).append(sample)
     return samples

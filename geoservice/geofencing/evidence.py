@@ -125,8 +125,7 @@ class _Present(NamedTuple):
 
 def _present(catalogue: Catalogue, tracks: Sequence[DeviceTrack], rows: Rows) -> _Present:
     present = _Present([], [], [])
-    index_of, fences = catalogue.index_of, len(catalogue.fences)
-    sensitive = set(true_at(catalogue.sensitive).tolist())  # a look into the array is ten times slower
+    index_of, sensitive, fences = catalogue.index_of, catalogue.sensitive_ones, len(catalogue.fences)
     for device, track in enumerate(tracks):
         newest_at = rows.known[rows.end[device] - 1][0] if track.presences else 0.0
         for presence in track.presences:

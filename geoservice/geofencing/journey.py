@@ -191,7 +191,7 @@ def _hear(catalogue: Catalogue, device: News, statements: dict[int, Said]) -> No
     newest_at = device.track.newest_at or 0.0
     for geofence_id, statement in device.heard:
         fence = catalogue.index_of.get(geofence_id)
-        if fence is not None and not catalogue.sensitive[fence]:
+        if fence is not None and fence not in catalogue.sensitive_ones:
             heard = statement if statement.at >= newest_at else statement._replace(at=newest_at)
             said = _spoken(statements, fence)
             said.append(heard)
@@ -223,7 +223,7 @@ def _live(catalogue: Catalogue, device: News, said: Mapping[int, Said], teller: 
             teller.end(presence, Verdict.REMOVED, _begins_at(device), 1.0, Source.FIX)
         elif fence in rest:
             presences += _step(catalogue, device.track, presence, fence, rest.pop(fence), teller)
-        elif not catalogue.sensitive[fence]:
+        elif fence not in catalogue.sensitive_ones:
             presences.append(presence)
     for fence, statements in rest.items():
         outside = Presence(catalogue.fences[fence].geofence_id, PresenceState.OUTSIDE)

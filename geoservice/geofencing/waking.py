@@ -69,7 +69,7 @@ def wake(
     lost_at = _heard_at(track) + LOST_S
     for presence in track.presences:
         fence = catalogue.index_of.get(presence.geofence_id)
-        if fence is not None and catalogue.sensitive[fence]:
+        if fence in catalogue.sensitive_ones:
             continue
         if fence is None:
             teller.end(presence, Verdict.REMOVED, at, 1.0, Source.TIMER)
