@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Final, get_args
 
 import structlog
 
@@ -25,6 +25,7 @@ CHECK_EVERY_S: Final = 300.0
 
 _BREAKER_VALUES: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
+metrics.from_zero(metrics.PUSHES, [(outcome.__name__,) for outcome in get_args(outcomes.Outcome)])
 _log = structlog.get_logger(__name__)
 
 

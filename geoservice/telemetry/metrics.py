@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # as many lines again, that nobody reads
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
@@ -169,6 +180,12 @@ LOOP_LAG: Final = Histogram(
     buckets=_FAST_S,
     registry=REGISTRY,
 )
+
+
+def from_zero(counter: Counter, labels: Iterable[tuple[str, ...]]) -> None:
+    """Show these at 0 from the start: `increase` cannot see the first event of what was not there before it."""
+    for each in labels:
+        counter.labels(*each)
 
 
 def exposition() -> bytes:

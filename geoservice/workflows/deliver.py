@@ -29,7 +29,7 @@ from geoservice.push.port import OutgoingPush
 from geoservice.storage.database import UNREACHABLE, Database
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
-from geoservice.telemetry.metrics import ENDED, TOKENS_RETIRED
+from geoservice.telemetry.metrics import ENDED, TOKENS_RETIRED, from_zero
 from geoservice.vocabulary import Channel, Platform
 from geoservice.workflows.settling import Completer, Completion, settle
 from geoservice.workflows.stopping import GATE
@@ -53,6 +53,7 @@ RESENDS_MAX: Final = 5
 _POLL_S: Final = 1.0
 _SOON_S: Final = 0.01
 
+from_zero(TOKENS_RETIRED, [(kind,) for kind in outcomes.DeadToken])
 _sql = Queries("deliver")
 _log = structlog.get_logger(__name__)
 

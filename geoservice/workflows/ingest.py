@@ -23,7 +23,7 @@ from geoservice.geofencing.screening import Indexed
 from geoservice.storage.database import Database
 from geoservice.storage.queries import Connection
 from geoservice.telemetry import tracing
-from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE
+from geoservice.telemetry.metrics import INGEST_BATCH, INGEST_PINGS, INGEST_QUEUE, from_zero
 from geoservice.vocabulary import Ignored
 from geoservice.workflows.devices import add_device
 from geoservice.workflows.directory import Directory
@@ -38,6 +38,7 @@ LINGER_STEPS: Final = 8
 _PATIENCE_S: Final = 5.0
 """A device that stays locked by somebody else for this long turns its request away with a 503."""
 
+from_zero(INGEST_PINGS, [(outcome,) for outcome in ("accepted", "duplicate", "rejected", *Ignored)])
 _log = structlog.get_logger(__name__)
 
 

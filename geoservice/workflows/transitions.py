@@ -16,8 +16,8 @@ from geoservice.geofencing.track import DeviceTrack
 from geoservice.geofencing.waking import due_at
 from geoservice.storage.database import TRANSIENT, UNREACHABLE
 from geoservice.storage.queries import Connection, Queries
-from geoservice.telemetry.metrics import TRANSITIONS
-from geoservice.vocabulary import Transition
+from geoservice.telemetry.metrics import TRANSITIONS, from_zero
+from geoservice.vocabulary import Transition, TransitionKind
 from geoservice.workflows.directory import Snapshot
 from geoservice.workflows.engage import engage
 from geoservice.workflows.ids import fresh_ids
@@ -26,6 +26,7 @@ from geoservice.workflows.queue import DeviceKey
 FRESH_FOR: Final = timedelta(minutes=5)
 """Transitions older than this are recorded as late and trigger no live message."""
 
+from_zero(TRANSITIONS, [(kind,) for kind in TransitionKind])
 _sql = Queries("ingest")
 _visits = Queries("customers")
 _log = structlog.get_logger(__name__)

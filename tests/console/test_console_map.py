@@ -152,6 +152,7 @@ async def test_a_file_that_is_dropped_on_the_map_is_checked(city, open_page):
         table,
     )
     await page.get_by_text("line 3, column radius").wait_for()
+    await page.locator(".map-mark").first.wait_for()  # the map may draw it a moment later than the list
     assert await page.locator(".map-mark").all_inner_texts() == ["1"]
     assert "quay" not in await fences(city)
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import get_args
 
+import pytest
 from conftest import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from geoservice.decisions.reasons import Reason
 from geoservice.demo.fcm_stand_in import Answer
+from geoservice.push.outcomes import DeadToken, Outcome
+from geoservice.vocabulary import Ignored, TransitionKind
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -106,3 +111,21 @@ async def test_no_metric_names_anybody(service):
     await service.walk_in("xenia")
     told = {value for _, labels in await scrape(service) for _, value in labels}
     assert not [value for value in told for word in ("xenia", "harbour", "token-", "53.5") if word in value]
+
+
+FIRST_EVENTS = {
+    "geoservice_pings_total": ("outcome", ["accepted", "duplicate", "rejected", *Ignored]),
+    "geoservice_transitions_total": ("kind", TransitionKind),
+    "geoservice_decisions_total": ("reason", ["none", *Reason]),
+    "geoservice_pushes_total": ("outcome", [outcome.__name__ for outcome in get_args(Outcome)]),
+    "geoservice_push_tokens_retired_total": ("kind", DeadToken),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_EVENTS)
+async def test_an_alert_sees_the_very_first_event(service, name):
+    """What may be counted is shown before anything was: PromQL's ``increase`` starts from a series' first value."""
+    samples = await scrape(service)
+    label, values = FIRST_EVENTS[name]
+    shown = {value for each, labels in samples if each == name for at, value in labels if at == label}
+    assert set(values) <= shown
