@@ -103,7 +103,7 @@ class Governor:
             say = _log.error if self._pruning.stopped else _log.info
             event = "pruning_stopped" if self._pruning.stopped else "pruning_resumed"
             say(event, channel=self.channel.value, dead_share=round(self._pruning.share, 2))
-            metrics.PRUNING_STOPPED.labels(self.channel.value).set(self._pruning.stopped)
+            self._show()
         return retire
 
     async def keep_checking(self) -> None:
@@ -195,6 +195,7 @@ class Governor:
     def _show(self) -> None:
         channel = self.channel.value
         metrics.BREAKER.labels(channel).set(_BREAKER_VALUES[self._breaker.state])
+        metrics.PRUNING_STOPPED.labels(channel).set(self._pruning.stopped)
         metrics.WINDOW.labels(channel).set(self._window.limit)
         metrics.IN_FLIGHT.labels(channel).set(self._window.under_way)
         metrics.BUCKET.labels(channel).set(int(self._bucket.tokens(time.monotonic())))

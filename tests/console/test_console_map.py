@@ -121,7 +121,7 @@ async def test_a_broken_upload_is_shown_and_a_mended_one_goes_live(city, open_pa
     await page.get_by_text("3 things to mend; nothing was changed").wait_for()
     await page.get_by_text("The boundary crosses or touches itself").wait_for()
     await page.get_by_text("features[1].geometry.coordinates[0][3]").wait_for()
-    assert await page.locator(".map-mark").all_inner_texts() == ["1", "2", "3"]
+    await expect(page.locator(".map-mark")).to_have_text(["1", "2", "3"])
     await page.get_by_role("button", name="Show on the map: kiosk").click()
     await check_accessible(page)
     await keep_picture(page, "upload-broken-1280-light")
@@ -152,8 +152,7 @@ async def test_a_file_that_is_dropped_on_the_map_is_checked(city, open_page):
         table,
     )
     await page.get_by_text("line 3, column radius").wait_for()
-    await page.locator(".map-mark").first.wait_for()  # the map may draw it a moment later than the list
-    assert await page.locator(".map-mark").all_inner_texts() == ["1"]
+    await expect(page.locator(".map-mark")).to_have_text(["1"])  # drawn a moment later than the list
     assert "quay" not in await fences(city)
 
 
