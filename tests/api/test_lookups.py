@@ -172,7 +172,7 @@ async def test_metrics_name_nobody(greta):
     assert 'geoservice_decisions_total{outcome="send",reason="none"}' in text
     labels = dict.fromkeys(re.findall(r'([a-z]+)="([^"]*)"', text))
     assert {name for name, _ in labels} <= {"outcome", "reason", "kind", "stage", "state", "channel", "table", "le"}
-    assert all(re.fullmatch(r"[A-Za-z_]+|under_16", value) for name, value in labels if name != "le")
+    assert all(re.fullmatch(r"[A-Za-z_]+|age_under_16", value) for name, value in labels if name != "le")
     counted = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for secret in ("greta", "token-", "phone", "harbour", "53.55"):
         assert secret not in counted
