@@ -27,6 +27,7 @@ class Sensitivity(StrEnum):
     ADDICTION = "addiction"
     ORIGIN = "origin"
     GRIEF = "grief"
+    OFFENCES = "offences"
 
 
 _ORDINARY: Final[dict[str, str]] = {
@@ -116,6 +117,9 @@ _DELICATE: Final[dict[Sensitivity, str]] = {
     Sensitivity.GRIEF: """
         funeral-services urns gravestones mourning-clothing sympathy-cards
     """,
+    Sensitivity.OFFENCES: """
+        criminal-defence bail-bonds
+    """,
 }
 """Categories that a message may speak of only to whoever declared the interest herself."""
 
@@ -164,6 +168,9 @@ STEMS: Final[dict[Sensitivity, str]] = {
     Sensitivity.GRIEF: """
         funeral* bestattung* grief mourning trauer* coffin*
     """,
+    Sensitivity.OFFENCES: """
+        criminal* felon* convict* probation* parole* vorstraf* vorbestraft* straftat* straffällig*
+    """,
 }
 """Words that make a category delicate that nobody has listed, and a text unfit for a lock screen; * stands for any
 ending. Better one campaign too few than one conclusion too many: several languages, and no exceptions."""
@@ -202,6 +209,9 @@ PHRASES: Final[dict[Sensitivity, str]] = {
     Sensitivity.GRIEF: """
         death-in-family deceased-partner loss-of-partner
     """,
+    Sensitivity.OFFENCES: """
+        police-record arrest-record court-record prior-offence prior-offense background-check
+    """,
 }
 """Words that are harmless apart and delicate together, wherever they stand."""
 
@@ -215,5 +225,6 @@ ATTRIBUTES: Final[dict[Sensitivity, str]] = {
     Sensitivity.ADDICTION: "smoker drinker sober",
     Sensitivity.ORIGIN: "race racial nationality citizenship immigrant migrant birthplace",
     Sensitivity.GRIEF: "widow widowed widower bereaved bereavement deceased",
+    Sensitivity.OFFENCES: "offence offense offender arrest arrested misdemeanour misdemeanor",
 }
 """Words that are delicate as the whole name or value of an attribute: income, is_widowed, but not race_day_pack."""

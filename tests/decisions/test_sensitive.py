@@ -31,6 +31,7 @@ CATEGORIES = [
     ("Schwangerschaftsmode", "pregnancy"),
     ("diabetic-socks", "health"),
     ("debt-collection-games", "debt"),
+    ("criminal-law-advice", "offences"),
     ("hoverboards", None),
     ("", None),
 ]
@@ -87,11 +88,16 @@ ATTRIBUTES = [
     ("religion", "religion"),
     ("religious_views", "religious"),
     ("isHIVPositive", "hiv"),
+    ("criminalRecord", "criminal"),
+    ("police_record", "police record"),
+    ("record_player", None),
     # Some words are so only as the whole name, whatever says whose it is.
     ("income", "income"),
     ("customerIncome", "income"),
     ("is_widowed", "widowed"),
     ("race", "race"),
+    ("has_offences", "offence"),
+    ("arrest", "arrest"),
     ("race_day_pack", None),
     ("weight_class", None),
     # Neighbours that say nothing.
