@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -214,7 +215,7 @@ async def test_the_commands_list_show_and_refuse(service, tmp_path):
         run("list", "--state", "accepted"), run("show", message_id), run("requeue", message_id)
     )
     assert message_id in listed.stdout
-    assert "ada" not in listed.stdout
+    assert not re.search(r"\bada\b", listed.stdout)  # as a word: an id may hold these letters
     assert shown.stdout.index("decided") < shown.stdout.rindex(" accepted\n")
     assert refused.returncode == 1
     assert "The provider took it." in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -112,7 +113,7 @@ async def test_a_dry_run_tells_how_often_and_why_not(service):
     assert (found["customers"], found["sent"], found["suppressed"]) == (2, 1, {"context_not_met": 1})
     assert found["by_day"] == [{"day": "2026-03-04", "sent": 1, "suppressed": {"context_not_met": 1}}]
     assert {example["outcome"] for example in found["examples"]} == {"send", "context_not_met"}
-    assert "ada" not in json.dumps(found)
+    assert not re.search(r"\bada\b", json.dumps(found))  # as a word: an id may hold these letters
     assert await service.sql("select from messages") == []
     stored = await service.ok("POST", "/v1/campaigns/live/dry-run", who=service.ops)
     assert (stored["sent"], stored["suppressed"]) == (0, {"topic_off": 2})
