@@ -169,7 +169,7 @@ STEMS: Final[dict[Sensitivity, str]] = {
         funeral* bestattung* grief mourning trauer* coffin*
     """,
     Sensitivity.OFFENCES: """
-        criminal* felon* convict* probation* parole* vorstraf* vorbestraft* straftat* straffällig*
+        criminal* felon* convict* probation* parolee vorstraf* vorbestraft* straftat* straffällig*
     """,
 }
 """Words that make a category delicate that nobody has listed, and a text unfit for a lock screen; * stands for any
@@ -210,7 +210,7 @@ PHRASES: Final[dict[Sensitivity, str]] = {
         death-in-family deceased-partner loss-of-partner
     """,
     Sensitivity.OFFENCES: """
-        police-record arrest-record court-record prior-offence prior-offense background-check
+        police-record arrest-record court-record prior-offence prior-offense background-check on-parole parole-officer
     """,
 }
 """Words that are harmless apart and delicate together, wherever they stand."""

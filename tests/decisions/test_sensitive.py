@@ -32,6 +32,7 @@ CATEGORIES = [
     ("diabetic-socks", "health"),
     ("debt-collection-games", "debt"),
     ("criminal-law-advice", "offences"),
+    ("Paroles de chansons", None),
     ("hoverboards", None),
     ("", None),
 ]
@@ -90,6 +91,7 @@ ATTRIBUTES = [
     ("isHIVPositive", "hiv"),
     ("criminalRecord", "criminal"),
     ("police_record", "police record"),
+    ("isOnParole", "on parole"),
     ("record_player", None),
     # Some words are so only as the whole name, whatever says whose it is.
     ("income", "income"),
