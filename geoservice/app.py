@@ -238,6 +238,7 @@ class App:
             server = EmbeddedPostgres(settings.data_dir)
             self._stack.push_async_callback(server.stop)  # before the start: one that is cancelled leaves a server
             dsn = await server.start()
+            self._spawn("embedded_postgres", server.keep())
             await migrate(dsn)
         pool = await open_pool(dsn, size=settings.database_pool_size)
         self._stack.push_async_callback(_close_pool, pool)

@@ -74,6 +74,9 @@ class Fleet:
             server = EmbeddedPostgres(settings.data_dir)
             self._stack.push_async_callback(server.stop)
             dsn = await server.start()
+            keeper = asyncio.create_task(server.keep())
+            keeper.add_done_callback(self._watch)
+            self._stack.callback(keeper.cancel)
             await migrate(dsn)
             environment["GEOSERVICE_DATABASE_URL"] = dsn
         metrics = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="geoservice-metrics-"))
@@ -135,7 +138,7 @@ class Fleet:
                 await asyncio.sleep(max(0.0, RESTART_AFTER_S - (time.monotonic() - started)))
 
     def _watch(self, keeper: asyncio.Task[None]) -> None:
-        if not self._stopping.is_set():
+        if not (self._stopping.is_set() or keeper.cancelled()):
             _log.critical("processes_not_kept", exc_info=keeper.exception())
             self.failed.set()
 

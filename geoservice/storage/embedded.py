@@ -14,6 +14,7 @@ The rules:
 
 * One service a data directory. A second one is told the first one's pid.
 * A server that outlives its service (``kill -9``) is adopted by the next one, and stops with that one.
+* A server that ends under its service is started again.
 * A half-made cluster never counts: ``initdb`` works next door and a rename publishes the result.
 * PostgreSQL refuses to run as root; ``server_programs.py`` says who runs it, and from where.
 """
@@ -28,10 +29,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import structlog
 
 from geoservice.errors import NotReady, SettingsError
 from geoservice.storage.server_door import (
@@ -43,16 +47,18 @@ from geoservice.storage.server_door import (
     dsn_of,
     forget_short_link,
     listener_pid,
-    pid_file,
     server_status,
 )
 from geoservice.storage.server_programs import MAJOR, Identity, as_server, programs_for, server_identity
+
+Result = TypeVar("Result")
 
 DRAFT: Final = "postgresql.new-"
 
 
 LOG_MAX_BYTES: Final = 16 * 1024 * 1024
 POLL_S: Final = 0.01
+KEEP_POLL_S: Final = 0.5
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 
@@ -66,6 +72,8 @@ SERVER_SETTINGS: Final[Mapping[str, str]] = {
     "log_min_messages": "log",
     "log_error_verbosity": "terse",
 }
+
+_log = structlog.get_logger(__name__)
 
 
 class EmbeddedPostgres:
@@ -89,6 +97,7 @@ class EmbeddedPostgres:
             "shared_buffers": f"{shared_buffers_mb}MB",
             **(settings or {}),
         }
+        self._mutex = threading.Lock()
         self._lock_fd: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
@@ -98,11 +107,28 @@ class EmbeddedPostgres:
 
         SettingsError when the data directory cannot be used, NotReady when PostgreSQL does not come up.
         """
-        return await asyncio.to_thread(self._start)
+        return await self._alone(self._start)
+
+    async def keep(self) -> None:
+        """Start the server again whenever it ends, until ``stop``; NotReady when it does not come up in a minute."""
+        while self._lock_fd is not None:
+            if self._has_ended():
+                _log.error("embedded_postgres_ended", pid=self._pid)
+                await self._revive(time.monotonic() + START_TIMEOUT_S)
+            await asyncio.sleep(KEEP_POLL_S)
+
+    async def _revive(self, give_up_at: float) -> None:
+        while True:
+            try:
+                return await self._alone(self._start_again)
+            except NotReady:  # a statement of the server that was killed may be at work still, and hold its memory
+                if time.monotonic() > give_up_at:
+                    raise
+            await asyncio.sleep(KEEP_POLL_S)
 
     async def stop(self) -> None:
         """Stop the server, adopted or not, and let go of the data directory; harmless when not started."""
-        await asyncio.to_thread(self._stop)
+        await self._alone(self._stop)
 
     @property
     def pid(self) -> int | None:
@@ -118,6 +144,15 @@ class EmbeddedPostgres:
     def log(self) -> Path:
         """Where the server writes why it did not start."""
         return self.data_dir / "postgresql.log"
+
+    async def _alone(self, work: Callable[[], Result]) -> Result:
+        """Run in a thread, one at a time: a start goes on there when its caller is cancelled, and is then stopped."""
+
+        def locked() -> Result:
+            with self._mutex:
+                return work()
+
+        return await asyncio.to_thread(locked)
 
     # Blocking from here on; runs in a thread ----------------------------------------------------------------
 
@@ -141,12 +176,24 @@ class EmbeddedPostgres:
             raise
         return dsn
 
+    def _has_ended(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is not None
+        return self._pid is None or not self._lives(self._pid)
+
+    def _start_again(self) -> None:
+        if self._lock_fd is None or not self._has_ended():
+            return  # stopped in the meantime
+        self._process = self._pid = None
+        identity = server_identity(self.cluster)
+        self._run_server(programs_for(self.data_dir, identity), identity)
+
     def _stop(self) -> None:
         if self._lock_fd is None:
             return
         try:
-            # An adopted server that ended by itself left a pid that may be anybody's by now.
-            if self._pid is not None and (self._process or listener_pid(self.cluster) == self._pid):
+            # A server that ended by itself left a pid that may be anybody's by now.
+            if not self._has_ended() and self._pid is not None:
                 self._stop_server(self._pid)
             forget_short_link(self.cluster)
         finally:
@@ -249,7 +296,7 @@ class EmbeddedPostgres:
                 self._process.wait(STOP_TIMEOUT_S)
             return self._process.returncode is not None
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        while listener_pid(self.cluster) == pid or self._lives(pid):
+        while self._lives(pid):
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL_S)
@@ -258,7 +305,9 @@ class EmbeddedPostgres:
     def _lives(self, pid: int) -> bool:
         """Whether somebody else's child runs on; where nobody reaps it, a zombie without words stays."""
         words = command_line(pid)
-        return bool(words) if words is not None else bool(pid_file(self.cluster))
+        if words is None:
+            return listener_pid(self.cluster) == pid or server_status(self.cluster, pid) == "stopping"
+        return f"cluster_name={cluster_name(self.cluster)}" in words
 
     def _failure(self, what: str) -> NotReady:
         lines = self.log.read_text(errors="replace").splitlines()[-20:]

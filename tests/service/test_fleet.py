@@ -17,13 +17,15 @@ import orjson
 import pytest
 from conftest import JWT_SECRET, OPS_KEY, environment
 
+from geoservice.storage.server_door import listener_pid
+
 
 @asynccontextmanager
 async def fleet(database_url, tmp_path, processes=2):
     """Run ``geoservice serve --processes``, as an operator would."""
     settings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GEOSERVICE_")},
-        "GEOSERVICE_DATABASE_URL": database_url,
+        **({"GEOSERVICE_DATABASE_URL": database_url} if database_url else {}),
         "GEOSERVICE_DATA_DIR": str(tmp_path),
         "GEOSERVICE_JWT_SECRET": JWT_SECRET,
         "GEOSERVICE_OPS_KEY": OPS_KEY,
@@ -78,6 +80,25 @@ async def test_a_fleet_whose_parent_is_killed_leaves_nobody_on_the_port(database
         async with asyncio.timeout(30):
             while any(Path(f"/proc/{pid}").exists() for pid in orphans):
                 await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_the_embedded_database_is_started_again_when_it_is_killed(tmp_path, processes):
+    """When the embedded PostgreSQL is killed, the same processes serve again soon, alone and as a fleet."""
+    async with fleet(None, tmp_path, processes) as running:
+        serving = set(children(running.process.pid))
+        database = listener_pid(tmp_path / "postgresql")
+        os.kill(database, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while listener_pid(tmp_path / "postgresql") in {None, database}:
+                await asyncio.sleep(0.05)
+            while (ready := (await get(running.url, "/readyz"))[0]) != 200:
+                assert ready == 503
+                await asyncio.sleep(0.05)
+        assert serving - {database} <= set(children(running.process.pid))
+        running.process.terminate()
+        assert await running.process.wait() == 0
+    assert listener_pid(tmp_path / "postgresql") is None
 
 
 async def test_many_may_connect_where_programs_start_with_few_files(database_url, tmp_path):

@@ -5,6 +5,7 @@ Every test runs for the user at hand; as root, the ones named after an ordinary 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -240,6 +241,74 @@ async def test_killed_server_recovers(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir, settings=FAST)
     assert await ask(await server.start(), "SELECT n FROM kept") == 42
     await server.stop()
+
+
+@pytest.mark.parametrize("whose", ["its own", "adopted"])
+async def test_a_server_that_is_killed_is_started_again(data_dir: Path, whose: str) -> None:
+    """A server killed under its service comes back by itself with every committed row, twice, and stops with it."""
+    if whose == "adopted":
+        kill(start_service(data_dir)[0])
+    server = EmbeddedPostgres(data_dir, settings=FAST)
+    dsn = await server.start()
+    keeper = asyncio.create_task(server.keep())
+    await ask(dsn, "CREATE TABLE kept AS SELECT 42 AS n")
+    for _ in range(2):
+        killed = server.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        assert await ask_when_back(dsn, "SELECT n FROM kept", keeper) == 42
+        assert server.pid != killed
+    last = server.pid
+    assert last is not None
+    await server.stop()
+    await asyncio.wait_for(keeper, 10)
+    assert not runs(last)
+
+
+async def test_a_server_that_is_killed_at_work_is_started_again(data_dir: Path) -> None:
+    """What a killed server leaves at work holds its memory for a while: the next one waits until that has ended."""
+    server = EmbeddedPostgres(data_dir, settings=FAST)
+    dsn = await server.start()
+    keeper = asyncio.create_task(server.keep())
+    busy = await asyncpg.connect(dsn)
+    (orphan,) = (await busy.fetchrow("SELECT pg_backend_pid()")).values()
+    work = asyncio.create_task(busy.execute("SELECT count(*) FROM generate_series(1, 10000000000)"))
+    await asyncio.sleep(0.5)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    await asyncio.sleep(2.5)  # longer than a start tries by itself
+    assert not keeper.done()
+    os.kill(orphan, signal.SIGKILL)
+    assert await ask_when_back(dsn, "SELECT 1", keeper) == 1
+    with pytest.raises(asyncpg.PostgresConnectionError):
+        await work
+    await server.stop()
+    await asyncio.wait_for(keeper, 10)
+
+
+async def test_a_server_that_cannot_come_back_is_an_error(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ends and does not start again is told to whoever keeps it; stopping harms nobody then."""
+    monkeypatch.setattr(embedded, "START_TIMEOUT_S", 1.0)
+    server = EmbeddedPostgres(data_dir, settings=FAST)
+    await server.start()
+    keeper = asyncio.create_task(server.keep())
+    (server.cluster / "global").rename(server.cluster / "elsewhere")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(NotReady, match="its log is"):
+        await asyncio.wait_for(keeper, 30)
+    await server.stop()
+    await server.stop()
+
+
+async def ask_when_back(dsn: str, sql: str, keeper: asyncio.Task[None]) -> Any:
+    """Ask again and again while somebody keeps the server."""
+    async with asyncio.timeout(30):
+        while not keeper.done():
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                return await ask(dsn, sql)
+            await asyncio.sleep(0.05)
+    return keeper.result()
 
 
 async def test_service_killed_at_once(data_dir: Path) -> None:
