@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 from conftest import fix, ring
@@ -116,6 +117,28 @@ async def test_a_campaign_waits_and_looks_again(service):
     await service.pass_time(seconds=200)
     await service.delivered(1)
     assert [decision["outcome"] for decision in await service.decisions("ada")] == ["defer", "send"]
+
+
+async def test_a_message_for_another_day_waits_for_the_end_of_quiet_hours(service):
+    """What is due within quiet hours, days after the visit, goes out when they end: once, with both waits on record."""
+    await ready(service, schedule={"send": "days_later", "days": 2})
+    await service.walk_in("ada")
+    due_at = service.now + timedelta(days=2)
+    local = due_at.astimezone(ZoneInfo("Europe/Berlin"))
+    quiet = {"start": f"{local - timedelta(hours=1):%H:%M}", "end": f"{local + timedelta(hours=1):%H:%M}"}
+    await service.ok("PATCH", "/v1/me/preferences", {"quiet_hours": quiet}, who=service.customer("ada"))
+    await service.set_clock(due_at)
+    async with asyncio.timeout(60):
+        while len(found := await service.decisions("ada")) < 2:
+            await asyncio.sleep(0.02)
+    assert [(each["outcome"], each["reason"]) for each in found] == [
+        ("defer", "waiting_for_delay"),
+        ("defer", "quiet_hours_customer"),
+    ]
+    assert service.fcm.accepted == []
+    await service.pass_time(hours=1)
+    await service.delivered(1)
+    assert [each["outcome"] for each in await service.decisions("ada")] == ["defer", "defer", "send"]
 
 
 async def test_whoever_left_meanwhile_is_not_told_that_she_is_there(service):

@@ -6,7 +6,8 @@ Every listening campaign gets one decision with every check on record, passed on
 the order of the gates is its reason. Of those that pass, one is sent and the others are outranked.
 
 A campaign whose moment comes later is deferred: what has to hold at the trigger is checked now, what has to hold when
-the message goes out is checked when it is due, and most of it twice.
+the message goes out is checked when it is due, and most of it twice. What is not about the moment and meets quiet hours
+then waits for their end.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from geoservice.decisions.experiments import BASE, HELD_OUT, Draw, draw
 from geoservice.decisions.facts import Facts
 from geoservice.decisions.message import Payload, Rendered, rendered
 from geoservice.decisions.moment import OPEN_FOR
-from geoservice.decisions.quiet_hours import next_quiet_start
+from geoservice.decisions.quiet_hours import QUIET, next_quiet_start
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.served import product_of
 from geoservice.decisions.shared import Grounds, Shared
-from geoservice.decisions.timing import Timing
+from geoservice.decisions.timing import Timing, held_until
 from geoservice.decisions.why import Why, explain
 
 __all__ = ["Check", "Decision", "Outcome", "decide"]
@@ -138,7 +139,9 @@ def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
         return _Verdict(campaign, (), _broken(campaign, (), error))
     if refused is not None:
-        return _Verdict(campaign, blocks, _decision(campaign, Outcome.SUPPRESS, refused, blocks))
+        until = held_until(campaign.pace, shared.facts, shared.zone, shared.at) if refused in QUIET else None
+        outcome = Outcome.SUPPRESS if until is None else Outcome.DEFER
+        return _Verdict(campaign, blocks, _decision(campaign, outcome, refused, blocks, until=until))
     if when.waits:
         deferred = _decision(campaign, Outcome.DEFER, Reason.WAITING_FOR_DELAY, blocks, until=when.timing.due_at)
         return _Verdict(campaign, blocks, deferred)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, time, timedelta
 from functools import lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from geoservice.decisions.checks import Check, check
@@ -16,7 +17,11 @@ from geoservice.decisions.facts import Facts, QuietHours
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.wall_clock import clock_change, showings
 
-_HORIZON = timedelta(hours=50)  # the longest local day has 25 hours; a start comes at most a day later
+_HORIZON = timedelta(hours=50)  # the longest local day has 25 hours; a turn comes at most a day later
+_TURNS = 3
+"""Hers may end within the retailer's and the other way round: where they leave a gap, so many turns of both find it."""
+
+QUIET: Final = frozenset({Reason.QUIET_HOURS_CUSTOMER, Reason.QUIET_HOURS_RETAILER})
 
 
 def is_quiet(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> bool:
@@ -34,21 +39,36 @@ def next_quiet_start(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> 
     """The first quiet instant at or after ``at``, in UTC; None when there are no quiet hours."""
     if hours is None or hours.start == hours.end:
         return None
-    found = _next_start(hours, zone, at.replace(second=0, microsecond=0))
+    found = _turn(hours, zone, at.replace(second=0, microsecond=0), to_quiet=True)
     return None if found is None else max(found, at)
 
 
+def quiet_until(facts: Facts, zone: ZoneInfo, at: datetime) -> datetime | None:
+    """The first instant, from ``at`` on, that is quiet neither for her nor for the retailer; None if there is none."""
+    until = at.replace(second=0, microsecond=0)
+    both = [each for each in (facts.preferences.quiet_hours, facts.retailer.quiet_hours) if each is not None]
+    for _ in range(_TURNS):
+        for hours in both:
+            found = _turn(hours, zone, until, to_quiet=False)
+            if found is None:
+                return None
+            until = found
+        if not any(is_quiet(hours, zone, until) for hours in both):
+            return max(until, at)
+    return None
+
+
 @lru_cache(maxsize=4_096)
-def _next_start(hours: QuietHours, zone: ZoneInfo, at: datetime) -> datetime | None:
-    """Seen from a full minute: hours begin and end on those, and so do changes of the clock."""
-    if is_quiet(hours, zone, at):
+def _turn(hours: QuietHours, zone: ZoneInfo, at: datetime, *, to_quiet: bool) -> datetime | None:
+    """When it is quiet next, or not any more, from a full minute on: hours and changes of the clock keep to those."""
+    if is_quiet(hours, zone, at) is to_quiet:
         return at
-    # Quiet begins when the clock shows the start, or jumps over it or back into the quiet hours.
-    today = at.astimezone(zone).date()
-    candidates = [each for days in (0, 1, 2) for each in showings(hours.start, today + timedelta(days), zone)]
+    # It turns when the clock shows that time, or jumps over it or back behind it.
+    turn, today = hours.start if to_quiet else hours.end, at.astimezone(zone).date()
+    candidates = [each for days in (0, 1, 2) for each in showings(turn, today + timedelta(days), zone)]
     if (change := clock_change(zone, at, _HORIZON)) is not None:
         candidates.append(change)
-    return min((c for c in candidates if c > at and is_quiet(hours, zone, c)), default=None)
+    return min((c for c in candidates if c > at and is_quiet(hours, zone, c) is to_quiet), default=None)
 
 
 def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:

@@ -311,13 +311,13 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         Gate.QUIET_HOURS,
         "It is within the customer's own quiet hours.",
         "It was within your quiet hours.",
-        "Half-open [start, end) in the customer's time zone.",
+        "Half-open [start, end) in the customer's time zone. What was meant for another day waits until they end.",
     ),
     Reason.QUIET_HOURS_RETAILER: ReasonText(
         Gate.QUIET_HOURS,
         "It is within the retailer's quiet hours.",
         "We send nothing at this time of day.",
-        "Half-open [start, end) in the customer's time zone; they hold besides the customer's own.",
+        "Half-open [start, end) in the customer's time zone; they hold besides the customer's own, and like them.",
     ),
     Reason.DAILY_CAP: ReasonText(
         Gate.LIMITS,

@@ -1,4 +1,4 @@
-"""How long a campaign waits after its trigger, and when it is too late. Pure.
+"""How long a campaign waits after its trigger or for quiet hours to end, and when it is too late. Pure.
 
 A message that waited is decided again when it is due. What made the trigger right held then and is not asked again:
 the store was open, the moment fresh. That she is still there is asked when the message is about being there.
@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from geoservice.decisions.campaigns import Pace, TriggerOn
 from geoservice.decisions.facts import Facts
+from geoservice.decisions.quiet_hours import quiet_until
 from geoservice.decisions.schedule import Send, days_later, later_today
+from geoservice.decisions.wall_clock import local_midnight_after
 from geoservice.vocabulary import GeofenceKind, Source
 
 ON_A_MISSION: Final = timedelta(minutes=3)
@@ -66,6 +68,16 @@ def _due_at(pace: Pace, facts: Facts, zone: ZoneInfo) -> datetime | None:
         return days_later(at, pace.days, zone)
     wait = _wait(pace, facts)
     return at + (max(wait, SPEED_SEEN_WITHIN) if is_speed_unknown(facts) and pace.on is not TriggerOn.DWELL else wait)
+
+
+def held_until(pace: Pace, facts: Facts, zone: ZoneInfo, at: datetime) -> datetime | None:
+    """Until when quiet hours hold a message: one about the moment ends with them, later today is never tomorrow."""
+    if pace.send is Send.NOW:
+        return None
+    until = quiet_until(facts, zone, at)
+    if pace.send is Send.LATER_TODAY and until is not None and until >= local_midnight_after(zone, at):
+        return None
+    return until
 
 
 def is_speed_unknown(facts: Facts) -> bool:

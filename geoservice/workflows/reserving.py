@@ -13,12 +13,13 @@ from geoservice.decisions.channels import channel_of
 from geoservice.decisions.consent import needed_purposes
 from geoservice.decisions.decide import Decision, Outcome
 from geoservice.decisions.facts import Facts, Slot
+from geoservice.decisions.quiet_hours import QUIET
 from geoservice.decisions.reasons import Reason
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry.metrics import DECISIONS, from_zero
 from geoservice.vocabulary import MessageState, to_json, to_jsonable
 
-from_zero(DECISIONS, [(Outcome.SEND, "none"), (Outcome.DEFER, Reason.WAITING_FOR_DELAY)])
+from_zero(DECISIONS, [(Outcome.SEND, "none"), *((Outcome.DEFER, each) for each in (Reason.WAITING_FOR_DELAY, *QUIET))])
 from_zero(DECISIONS, [(Outcome.SUPPRESS, reason) for reason in Reason if reason is not Reason.WAITING_FOR_DELAY])
 
 _sql = Queries("engage")

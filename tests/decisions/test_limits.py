@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from geoservice.decisions.decide import Outcome, decide
 from geoservice.decisions.facts import CustomerFacts, QuietHours, RetailerDefaults, Slot
 from geoservice.decisions.limits import Usage, counts_at, slot_window_s
-from geoservice.decisions.quiet_hours import is_quiet, next_quiet_start
+from geoservice.decisions.quiet_hours import is_quiet, next_quiet_start, quiet_until
 from geoservice.vocabulary import FREED, MessageState
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "UTC"]
@@ -203,6 +203,30 @@ def test_the_next_quiet_start_is_known(zone, hours, at, start):
     assert found == datetime.fromisoformat(start)
 
 
+UNTIL = [
+    # Not quiet; hers; hers within the retailer's; the retailer's after hers, and hers again after that.
+    (q("21:00", "08:00"), None, "2025-11-22T14:00:30+01:00", "2025-11-22T14:00:30+01:00"),
+    (q("21:00", "08:00"), None, "2025-11-22T23:00:30+01:00", "2025-11-23T08:00:00+01:00"),
+    (q("21:00", "23:00"), q("20:00", "07:00"), "2025-11-22T22:00:00+01:00", "2025-11-23T07:00:00+01:00"),
+    (q("21:00", "07:00"), q("06:00", "09:00"), "2025-11-22T22:00:00+01:00", "2025-11-23T09:00:00+01:00"),
+    (q("06:00", "05:00"), q("04:00", "05:30"), "2025-11-22T22:00:00+01:00", "2025-11-23T05:30:00+01:00"),
+    # Together they leave no minute.
+    (q("09:00", "21:00"), q("21:00", "09:00"), "2025-11-22T14:00:00+01:00", None),
+    (q("05:00", "04:30"), q("04:00", "05:00"), "2025-11-22T14:00:00+01:00", None),
+    # An end that the clock skips falls on the end of the gap; one that it shows twice is the first of the two.
+    (q("22:00", "02:30"), None, "2025-03-29T23:00:00+01:00", "2025-03-30T03:00:00+02:00"),
+    (q("22:00", "02:30"), None, "2025-10-25T23:00:00+02:00", "2025-10-26T02:30:00+02:00"),
+]
+
+
+@pytest.mark.parametrize(("own", "house", "at", "until"), UNTIL)
+def test_the_end_of_quiet_hours_is_known(build, own, house, at, until):
+    """It is the first instant that is quiet neither for her nor for the retailer, if there is one."""
+    facts = build.facts(preferences=build.preferences(quiet_hours=own), retailer=RetailerDefaults(quiet_hours=house))
+    found = quiet_until(facts, ZoneInfo("Europe/Berlin"), datetime.fromisoformat(at))
+    assert found == (None if until is None else datetime.fromisoformat(until))
+
+
 times = st.times().map(lambda t: t.replace(second=0, microsecond=0, tzinfo=None))
 
 
@@ -221,3 +245,22 @@ def test_no_quiet_minute_lies_before_the_next_quiet_start(zone_name, hours, minu
     minutes = int((start - at) / timedelta(minutes=1))
     between = (at + timedelta(minutes=each) for each in range(minutes))
     assert not any(is_quiet(hours, zone, each) for each in between)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(ZONES), st.lists(st.builds(QuietHours, times, times), max_size=2), st.integers(0, 8_640), st.data()
+)
+def test_every_minute_before_the_end_of_quiet_hours_is_quiet(build, zone_name, hours, minute, data):
+    """Until then it is quiet for her or for the retailer, and then for neither; no end means a whole quiet day."""
+    zone = ZoneInfo(zone_name)
+    at = data.draw(st.sampled_from(AROUND_A_CLOCK_CHANGE)) - DAY + timedelta(minutes=minute)
+    own, house = (*hours, None, None)[:2]
+    facts = build.facts(preferences=build.preferences(quiet_hours=own), retailer=RetailerDefaults(quiet_hours=house))
+    until = quiet_until(facts, zone, at)
+    if until is None:
+        until = at + DAY
+    else:
+        assert not any(is_quiet(each, zone, until) for each in hours)
+    minutes = (at + timedelta(minutes=each) for each in range(int((until - at) / timedelta(minutes=1))))
+    assert all(any(is_quiet(each, zone, instant) for each in hours) for instant in minutes)

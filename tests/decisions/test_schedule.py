@@ -167,12 +167,37 @@ def test_what_waits_is_asked_again_but_for_what_held(build):
     trigger = build.transition(at=build.at - timedelta(days=7))
     due = {"transition": trigger, "waited": {"shoes": build.at}, "still_there": False, "fast_at": build.at}
     assert one(build, build.at, store=closed, **due, **later).outcome is Outcome.SEND
-    assert one(build, build.at, retailer=quiet, **due, **later).reason is Reason.QUIET_HOURS_RETAILER
+    held = one(build, build.at, retailer=quiet, **due, **later)
+    assert (held.outcome, held.reason) == (Outcome.DEFER, Reason.QUIET_HOURS_RETAILER)
     assert one(build, build.at, slots=capped, **due, **later).reason is Reason.DAILY_CAP
     # Unless the campaign asks.
     asking = {"schedule": {**later["schedule"], "ask_again": ["store", "moment"]}}
     assert one(build, build.at, store=closed, **due, **asking).reason is Reason.STORE_CLOSED
     assert one(build, build.at, **due, **asking).reason is Reason.DRIVING
+
+
+HELD = [
+    # It is 14:00 for her: quiet hours drop what is about the moment, and hold what comes days later until they end.
+    ({"trigger": {"after_s": 0}}, ("13:00", "15:00"), None),
+    ({"trigger": {"on": "exit", "after_s": 3600}}, ("13:00", "15:00"), None),
+    ({"schedule": {"send": "days_later", "days": 7}}, ("13:00", "15:00"), timedelta(hours=1)),
+    ({"schedule": {"send": "days_later", "days": 7}}, ("13:00", "08:00"), timedelta(hours=18)),
+    # Later today is never tomorrow.
+    ({"schedule": {"send": "later_today"}}, ("13:00", "15:00"), timedelta(hours=1)),
+    ({"schedule": {"send": "later_today"}}, ("13:00", "08:00"), None),
+]
+
+
+@pytest.mark.parametrize(("changes", "hours", "wait"), HELD)
+def test_quiet_hours_hold_what_is_not_about_the_moment(build, changes, hours, wait):
+    """A message about the moment is dropped in quiet hours; one that was meant for later waits until they end."""
+    quiet = RetailerDefaults(quiet_hours=QuietHours(*map(time.fromisoformat, hours)))
+    kind = TransitionKind.EXIT if changes.get("trigger", {}).get("on") == "exit" else TransitionKind.ENTER
+    due = {"transition": build.transition(kind=kind, at=build.at - MIN), "waited": {"shoes": build.at}}
+    decision = one(build, build.at, retailer=quiet, **due, **changes)
+    assert decision.reason is Reason.QUIET_HOURS_RETAILER
+    assert decision.outcome is (Outcome.DEFER if wait else Outcome.SUPPRESS)
+    assert decision.until == (build.at + wait if wait else None)
 
 
 def test_who_comes_at_an_unknown_speed_is_given_a_minute(build):
