@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from geoservice.api import schemas
 from geoservice.api.answers import campaigns as answers
+from geoservice.api.given_back import GivenBack
 from geoservice.api.routing import Call, Route, answer, tag
 from geoservice.decisions.campaigns import CampaignSpec, CampaignState
 from geoservice.vocabulary import Role
@@ -16,12 +16,12 @@ from geoservice.workflows import publishing
 
 OPS: Final = frozenset({Role.OPS})
 
-_campaign_body = msgspec.json.Decoder(CampaignSpec)
+campaign_body: Final = GivenBack(CampaignSpec, answers.CampaignAnswer, answers.CampaignVersion, answers.PausedAnswer)
 
 
 async def put_campaign(call: Call) -> web.Response:
     """Create a campaign or its next version; all that is wrong with it is said at once."""
-    spec, services = await call.body(_campaign_body), call.services
+    spec, services = await call.body(campaign_body), call.services
     return _write(
         await publishing.save_campaign(services.database, call.id(), spec, services.clock.now(), call.expected())
     )
@@ -85,7 +85,7 @@ ROUTES: Final = (
         "/v1/campaigns/{id}",
         put_campaign,
         OPS,
-        body=CampaignSpec,
+        body=campaign_body.type,
         answer=answers.CampaignAnswer,
         headers=("ETag",),
         takes=("If-Match", "If-None-Match"),

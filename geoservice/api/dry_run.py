@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from geoservice.api.campaigns import campaign_body
 from geoservice.api.routing import Call, Route, answer, decode
 from geoservice.decisions.campaigns import CampaignSpec, Experiment
 from geoservice.errors import NotFound
@@ -18,8 +18,6 @@ from geoservice.workflows.simulate import simulate, sizes
 
 DRY_RUN_S: Final = 30.0
 """How long a dry run looks at most; what it has found by then is its answer."""
-
-_campaign_body = msgspec.json.Decoder(CampaignSpec)
 
 
 class DryRunQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,10 +79,8 @@ async def dry_run(call: Call) -> web.Response:
 async def _spec(call: Call, campaign_id: str) -> CampaignSpec:
     body = await call.raw_body() if call.request.body_exists else b""
     if body.strip():
-        return decode(_campaign_body, body)
-    stored: dict[str, Any] = await publishing.campaign(call.services.database, campaign_id)
-    known = {field.encode_name for field in msgspec.structs.fields(CampaignSpec)}
-    return msgspec.convert({key: value for key, value in stored.items() if key in known}, CampaignSpec)
+        return decode(campaign_body, body)
+    return await publishing.campaign_spec(call.services.database, campaign_id)
 
 
 class ArmAnswer(Struct):
@@ -126,7 +122,7 @@ ROUTES: Final = (
         "/v1/campaigns/{id}/dry-run",
         dry_run,
         frozenset({Role.OPS}),
-        body=CampaignSpec,
+        body=campaign_body.type,
         query=DryRunQuery,
         answer=DryRunAnswer,
     ),

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from geoservice.api.given_back import GivenBack
 from geoservice.api.routing import Call, Route, answer, tag
 from geoservice.decisions.attention import Level
 from geoservice.decisions.facts import RetailerDefaults
@@ -20,8 +21,6 @@ from geoservice.workflows.preferences import load_preferences
 
 OPS: Final = frozenset({Role.OPS})
 LISTED: Final = 100
-
-_policy_body = msgspec.json.Decoder(policy.PolicyBody)
 
 
 class PolicyAnswer(Struct):
@@ -36,6 +35,9 @@ class PolicyAnswer(Struct):
     same_product_s: int
     feed_silent_s: int
     caps: list[CapRule]
+
+
+_policy_body = GivenBack(policy.PolicyBody, PolicyAnswer)
 
 
 class PolicyVersion(Struct):
@@ -117,7 +119,7 @@ ROUTES: Final = (
         "/v1/policy",
         put_policy,
         OPS,
-        body=policy.PolicyBody,
+        body=_policy_body.type,
         answer=PolicyAnswer,
         headers=("ETag",),
         takes=("If-Match",),

@@ -11,6 +11,7 @@ from aiohttp import web
 from geoservice.api import schemas
 from geoservice.api.answers import records as answers
 from geoservice.api.answers.phone import EventsAnswer
+from geoservice.api.given_back import GivenBack
 from geoservice.api.mobile import refuse_unknown_zone, take_events
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.reasons import REASONS, Reason
@@ -24,7 +25,7 @@ OPS: Final = frozenset({Role.OPS})
 SERVER: Final = frozenset({Role.SERVER})
 READERS: Final = frozenset({Role.OPS, Role.SUPPORT, Role.OFFICER})
 
-_store_body = msgspec.json.Decoder(publishing.StoreBody)
+_store_body = GivenBack(publishing.StoreBody, answers.StoreAnswer)
 _customer_body = msgspec.json.Decoder(schemas.CustomerBody)
 
 
@@ -151,7 +152,7 @@ def _hidden(call: Call, customer_id: str | None) -> frozenset[str]:
 
 
 ROUTES: Final = (
-    Route("PUT", "/v1/stores/{id}", put_store, OPS, body=publishing.StoreBody, answer=answers.StoreAnswer),
+    Route("PUT", "/v1/stores/{id}", put_store, OPS, body=_store_body.type, answer=answers.StoreAnswer),
     Route("GET", "/v1/stores", get_stores, OPS, answer=answers.StoresAnswer),
     Route("GET", "/v1/stores/{id}", get_store, OPS, answer=answers.StoreAnswer),
     Route("PUT", "/v1/customers/{id}", put_customer, SERVER, body=schemas.CustomerBody, answer=answers.CustomerAnswer),

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 
 from geoservice.api.answers.problems import ErrorPlace
+from geoservice.api.campaigns import campaign_body
 from geoservice.api.routing import Call, Route, answer
-from geoservice.decisions.campaigns import Campaign, CampaignSpec
+from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.compiling import compile_campaign
 from geoservice.decisions.preview import Preview, previews, sample_values
 from geoservice.geofencing.geofence import Geofence
 from geoservice.vocabulary import Role, to_jsonable
 from geoservice.workflows.directory import Snapshot, as_fact
 from geoservice.workflows.languages import language_of
-
-_campaign_body = msgspec.json.Decoder(CampaignSpec)
 
 
 class PreviewAnswer(Struct):
@@ -32,7 +30,7 @@ class PreviewAnswer(Struct):
 
 async def post_preview(call: Call) -> web.Response:
     """Check a campaign as saving it would, and write its messages with sample facts; nothing is stored."""
-    campaign_id, spec = call.id(), await call.body(_campaign_body)
+    campaign_id, spec = call.id(), await call.body(campaign_body)
     campaign = compile_campaign(campaign_id, 0, spec)
     services = call.services
     snapshot, at = services.directory.snapshot, services.clock.now()
@@ -65,7 +63,7 @@ ROUTES: Final = (
         "/v1/campaigns/{id}/preview",
         post_preview,
         frozenset({Role.OPS}),
-        body=CampaignSpec,
+        body=campaign_body.type,
         answer=PreviewAnswer,
     ),
 )

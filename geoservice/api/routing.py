@@ -8,7 +8,7 @@ import zlib
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 import orjson
@@ -47,6 +47,18 @@ _TAG: Final = re.compile(r'(?<![^\s,])"(\d{1,18})"(?![^\s,])')
 """A strong tag, as ours are; every other matches nothing."""
 
 Body = TypeVar("Body")
+
+
+Body_co = TypeVar("Body_co", covariant=True)
+
+
+class BodyDecoder(Protocol[Body_co]):
+    """Reads a body as its type; raises what msgspec raises."""
+
+    type: type[Any]
+
+    def decode(self, raw: bytes, /) -> Body_co:
+        """Give the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +177,7 @@ class Call:
                 raise _too_large(self.route.body_max)
         return body
 
-    async def body(self, decoder: msgspec.json.Decoder[Body]) -> Body:
+    async def body(self, decoder: BodyDecoder[Body]) -> Body:
         """Read and check the body against a type."""
         return decode(decoder, await self.raw_body())
 
@@ -233,7 +245,7 @@ class Call:
         )
 
 
-def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+def decode(decoder: BodyDecoder[Body], body: bytes) -> Body:
     """Check a body against a type: 400 if it is no JSON, 422 if it is another."""
     try:
         return decoder.decode(body)

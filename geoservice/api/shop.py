@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from geoservice.api.answers import shop as answers
+from geoservice.api.given_back import GivenBack
 from geoservice.api.routing import Call, Route, answer
 from geoservice.decisions.served import Feed
 from geoservice.errors import ErrorDetail, Invalid, NotFound
@@ -61,7 +62,7 @@ class FeedQuery(Struct, frozen=True, forbid_unknown_fields=True):
     store_id: Id | None = None
 
 
-_product_body = msgspec.json.Decoder(products.ProductBody)
+_product_body = GivenBack(products.ProductBody, answers.ProductAnswer)
 _products_body = msgspec.json.Decoder(ProductsBody)
 _stock_body = msgspec.json.Decoder(products.StockBody)
 _feed_body = msgspec.json.Decoder(FeedBody)
@@ -202,7 +203,7 @@ def _refuse_wrong_store(feed: Feed, store_id: str | None) -> None:
 
 
 ROUTES: Final = (
-    Route("PUT", "/v1/products/{id}", put_product, SHOP, body=products.ProductBody, answer=answers.ProductAnswer),
+    Route("PUT", "/v1/products/{id}", put_product, SHOP, body=_product_body.type, answer=answers.ProductAnswer),
     Route("GET", "/v1/products/{id}", get_product, SHOP, answer=answers.ProductAnswer),
     Route("DELETE", "/v1/products/{id}", delete_product, SHOP, status=204),
     Route("PUT", "/v1/products", put_products, SHOP, PRODUCTS_BODY, body=ProductsBody, answer=answers.StoredAnswer),

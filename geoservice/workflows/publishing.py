@@ -141,11 +141,20 @@ async def campaigns(database: Database) -> list[dict[str, Any]]:
 
 async def campaign(database: Database, campaign_id: str) -> dict[str, Any]:
     """Give one campaign in its newest version; raises NotFound."""
+    return _campaign(await _newest(database, campaign_id))
+
+
+async def campaign_spec(database: Database, campaign_id: str) -> CampaignSpec:
+    """Give what was put as this campaign's newest version; raises NotFound."""
+    return _spec(await _newest(database, campaign_id))
+
+
+async def _newest(database: Database, campaign_id: str) -> asyncpg.Record:
     async with database.connection() as connection:
         row = await _sql.campaign.row(connection, campaign_id=campaign_id)
     if row is None:
         raise NotFound("There is no such campaign.")
-    return _campaign(row)
+    return row
 
 
 async def campaign_versions(database: Database, campaign_id: str, before: int, limit: int) -> list[dict[str, Any]]:
@@ -194,9 +203,13 @@ async def pause_annoying(database: Database, at: datetime) -> list[str]:
 
 
 def _campaign(row: Mapping[str, Any]) -> dict[str, Any]:
-    spec = msgspec.convert(row["body"], CampaignSpec)
+    spec = _spec(row)
     known = {name: row[name] for name in ("live_since", "paused_because") if row[name] is not None}
     return {"id": row["campaign_id"], "version": row["version"], **as_mapping(spec), **known}
+
+
+def _spec(row: Mapping[str, Any]) -> CampaignSpec:
+    return msgspec.convert(row["body"], CampaignSpec)
 
 
 def as_mapping(spec: CampaignSpec) -> dict[str, Any]:
