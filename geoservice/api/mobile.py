@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -117,7 +118,8 @@ async def post_nearby(call: Call) -> web.Response:
     """
     body = await call.body(_nearby_body)
     catalogue = call.services.directory.snapshot.catalogue
-    found = nearby(catalogue, body.lon, body.lat, body.accuracy_m, body.limit)
+    # Off the loop: where most geofences lie in the belts of sensitive places, many have to be looked at.
+    found = await asyncio.to_thread(nearby, catalogue, body.lon, body.lat, body.accuracy_m, body.limit)
     return answer(
         {
             "items": [{"geofence_id": geofence_id, **circle._asdict()} for geofence_id, circle in found.circles],

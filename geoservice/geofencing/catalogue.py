@@ -200,11 +200,12 @@ class Catalogue:
         """Longitudes and latitudes of geofences' middles, in degrees."""
         return self._frames.lon[fences], self._frames.lat[fences]
 
-    def within(self, lon: float, lat: float, reach_m: float) -> Indexes:
-        """The geofences whose bounding box touches that of a disc around a position."""
+    def watched_within(self, lon: float, lat: float, reach_m: float) -> Indexes:
+        """The watched geofences whose bounding box touches that of a disc around a position."""
         disc = circle_boxes(np.array([lon]), np.array([lat]), np.array([reach_m]))
-        boxes, _ = split_at_180(disc, np.zeros(1, dtype=np.intp))
-        return np.unique(self._touching(shapely.box(*boxes.T))[1])
+        boxes = shapely.box(*split_at_180(disc, np.zeros(1, dtype=np.intp))[0].T)
+        fence = np.concatenate([index.query(boxes)[1] for index in self._boxes])
+        return np.unique(fence[self.watched[fence] & ~self._gone[fence]])
 
     def match(self, lon: Floats, lat: Floats) -> tuple[Indexes, Indexes]:
         """Pairs (index of the fix, index of the geofence) whose bounding box holds the fix, sorted by fix.

@@ -49,8 +49,7 @@ def _nearest(catalogue: Catalogue, lon: float, lat: float, count: int) -> tuple[
     """
     reach_m = _FIRST_REACH_M
     while True:
-        found = catalogue.within(lon, lat, reach_m)
-        found = found[catalogue.watched[found]]
+        found = catalogue.watched_within(lon, lat, reach_m)
         circles = registered_circles(catalogue, found)
         away_m = np.maximum(_from(lon, lat, circles[:, 0], circles[:, 1]) - circles[:, 2], 0.0)
         order = np.argsort(away_m, kind="stable")

@@ -54,7 +54,7 @@ def answers(catalogue: Catalogue) -> dict[str, object]:
         "chords": sorted(zip(line.tolist(), named(crossed), share.round(9).tolist(), strict=True)),
         "sensitive": catalogue.near_sensitive(lon, lat, accuracy_m).tolist(),
         "any sensitive": bool(catalogue.sensitive.any()),
-        "within": sorted(named(catalogue.within(179.99, 0.0, 3_000))),
+        "watched within": sorted(named(catalogue.watched_within(179.99, 0.0, 3_000))),
         "watched": {key: bool(catalogue.watched[index]) for key, index in catalogue.index_of.items()},
         "beacons": {key: sorted(named(np.array(there))) for key, there in catalogue.by_beacon.items()},
         "there": sorted(each.geofence_id for each in catalogue.present),
