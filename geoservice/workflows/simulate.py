@@ -122,7 +122,7 @@ async def simulate(
         campaign_id, 0, msgspec.structs.replace(spec, state=CampaignState.LIVE, experiment=None)
     )
     report, deadline = Report(since, until), time.monotonic() + limit_s
-    fences = [fence for fence in snapshot.catalogue.present if candidate.listens_at(as_fact(fence))]
+    geofence_ids = await asyncio.to_thread(_heard_at, candidate, snapshot)  # there may be a hundred thousand
     async with database.connection() as connection, connection.transaction(readonly=True):
         policies = _policies(await _sql.policies.fetch(connection), snapshot.defaults)
         after = ""
@@ -131,7 +131,7 @@ async def simulate(
             after=after,
             since=since,
             until=until,
-            geofence_ids=[fence.geofence_id for fence in fences],
+            geofence_ids=geofence_ids,
             limit=CUSTOMERS_AT_ONCE,
         ):
             after = page[-1]["customer_id"]
@@ -141,6 +141,11 @@ async def simulate(
             if not report.complete:
                 break
     return report
+
+
+def _heard_at(campaign: Campaign, snapshot: Snapshot) -> list[str]:
+    """The geofences at which anything can start the campaign."""
+    return [fence.geofence_id for fence in snapshot.catalogue.present if campaign.listens_at(as_fact(fence))]
 
 
 async def sizes(database: Database, experiment_id: str) -> list[dict[str, Any]]:
