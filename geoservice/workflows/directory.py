@@ -62,6 +62,8 @@ class Snapshot:
     catalogue: Catalogue
     stores: Mapping[str, Store] = field(default_factory=dict)
     campaigns: Mapping[str, Campaign] = field(default_factory=dict)
+    stored_campaigns: Mapping[str, asyncpg.Record] = field(default_factory=dict)
+    """What they were compiled of."""
     retailer: RetailerDefaults = field(default_factory=RetailerDefaults)
     defaults: RetailerDefaults = field(default_factory=RetailerDefaults)
     listeners: Listeners = field(default_factory=lambda: Listeners({}))
@@ -121,7 +123,7 @@ class Directory:
         if "geofences" in stale:
             snapshot = replace(snapshot, catalogue=await self._load_catalogue(connection, stale["geofences"]))
         if "campaigns" in stale:
-            snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
+            snapshot = await _with_campaigns(connection, snapshot)
         if "policy" in stale:
             snapshot = replace(snapshot, retailer=await load_policy(connection, self.defaults))
         return snapshot
@@ -221,14 +223,34 @@ async def brought_up(connection: Connection, snapshot: Snapshot) -> Snapshot:
     if "stores" in stale:
         snapshot = replace(snapshot, stores=await load_stores(connection))
     if "campaigns" in stale:
-        snapshot = _with_campaigns(snapshot, await _load_campaigns(connection))
+        snapshot = await _with_campaigns(connection, snapshot)
     if "policy" in stale:
         snapshot = replace(snapshot, retailer=await load_policy(connection, snapshot.defaults))
     return replace(snapshot, revisions={**snapshot.revisions, **{room: revisions[room] for room in stale}})
 
 
-def _with_campaigns(snapshot: Snapshot, campaigns: Mapping[str, Campaign]) -> Snapshot:
-    return replace(snapshot, campaigns=campaigns, listeners=Listeners(campaigns))
+async def _with_campaigns(connection: Connection, snapshot: Snapshot) -> Snapshot:
+    """Compile the campaigns that changed; a thousand others would hold up every request for a tenth of a second."""
+    stored = {row["campaign_id"]: row for row in await _sql.stored_campaigns.fetch(connection)}
+    campaigns = {}
+    for campaign_id, row in stored.items():
+        known = snapshot.campaigns.get(campaign_id)
+        if known is not None and snapshot.stored_campaigns.get(campaign_id) == row:
+            campaigns[campaign_id] = known
+        elif (campaign := _compiled(row)) is not None:
+            campaigns[campaign_id] = campaign
+    return replace(snapshot, campaigns=campaigns, stored_campaigns=stored, listeners=Listeners(campaigns))
+
+
+def _compiled(row: asyncpg.Record) -> Campaign | None:
+    campaign_id = row["campaign_id"]
+    try:
+        spec = msgspec.json.decode(row["body"], type=CampaignSpec)
+        return compile_campaign(campaign_id, row["version"], spec, row["live_since"])
+    except (GeoserviceError, msgspec.ValidationError):
+        # Written by another version of this service, whose rules were different: silent, and said so.
+        _log.exception("campaign_not_loaded", campaign_id=campaign_id)
+        return None
 
 
 def as_fact(fence: Geofence) -> GeofenceFacts:
@@ -285,17 +307,3 @@ def _to_geofence(row: Any, shape: shapely.Geometry) -> Geofence:
         valid_until=row["valid_until"],
         metadata=row["metadata"],
     )
-
-
-async def _load_campaigns(connection: Connection) -> dict[str, Campaign]:
-    campaigns = {}
-    for row in await _sql.campaigns.fetch(connection):
-        try:
-            spec = msgspec.convert(row["body"], CampaignSpec)
-            campaigns[row["campaign_id"]] = compile_campaign(
-                row["campaign_id"], row["version"], spec, row["live_since"]
-            )
-        except (GeoserviceError, msgspec.ValidationError):
-            # Written by another version of this service, whose rules were different: silent, and said so.
-            _log.exception("campaign_not_loaded", campaign_id=row["campaign_id"])
-    return campaigns

@@ -36,6 +36,10 @@ where (customer_id, message_id) in (
 -- name: campaigns
 select campaign_id, version, state, body, updated_at, live_since, paused_because from campaigns order by campaign_id;
 
+-- name: stored_campaigns
+-- As text: most have not changed since they were read last, and need not be parsed.
+select campaign_id, version, live_since, body::text as body from campaigns order by campaign_id;
+
 -- name: campaign
 select campaign_id, version, state, body, updated_at, live_since, paused_because from campaigns
 where campaign_id = :campaign_id;
