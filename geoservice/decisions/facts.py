@@ -206,7 +206,7 @@ class Facts(Struct, frozen=True):
     salt: str = ""
     """Of the lots; only when a campaign here has an experiment."""
     still_there: bool = True
-    """For a message that waited: whether the device is still inside the geofence."""
+    """Whether the device is still inside the geofence, as far as its pings have told by now."""
     fast_at: datetime | None = None
     """When the device was last seen faster than walking or cycling allows (7 m/s)."""
     visits: tuple[VisitFact, ...] = ()

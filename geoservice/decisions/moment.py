@@ -15,6 +15,7 @@ from geoservice.decisions.facts import Facts, StoreFacts
 from geoservice.decisions.limits import Usage
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.decisions.timing import Timing, is_speed_unknown
+from geoservice.vocabulary import TransitionKind
 
 OPEN_FOR: Final = timedelta(minutes=15)
 DRIVING_MPS: Final = 7.0
@@ -112,8 +113,6 @@ def moment_check(facts: Facts, timing: Timing, per_visit: int, usage: Usage, *, 
         used |= {"due_at": timing.due_at, "still_there": facts.still_there}
         if usage.at >= timing.late_at:
             refusals.append(Reason.DEFERRED_TOO_LATE)
-        if timing.bound and not facts.still_there:
-            refusals.append(Reason.LEFT_MEANWHILE)
     else:
         if transition.late or usage.at >= timing.late_at:
             refusals.append(Reason.TRANSITION_LATE)
@@ -121,6 +120,9 @@ def moment_check(facts: Facts, timing: Timing, per_visit: int, usage: Usage, *, 
             refusals.append(Reason.INITIAL_PRESENCE)
         if timing.due_at is None:
             refusals.append(Reason.NO_LATER_HOUR)
+    if timing.bound and not facts.still_there and transition.kind is not TransitionKind.CROSSED:
+        used["still_there"] = False
+        refusals.append(Reason.LEFT_MEANWHILE)
     if fast_matters and _driving(facts, usage.at if waited else transition.at):
         refusals.append(Reason.DRIVING)
     if facts.visit_id is not None:

@@ -302,10 +302,9 @@ REASONS: Final[dict[Reason, ReasonText]] = {
     ),
     Reason.LEFT_MEANWHILE: ReasonText(
         Gate.MOMENT,
-        "The customer left before the campaign's delay was over.",
+        "The customer had left when the message was due, or when her phone told that she came.",
         "You had left before the message was due.",
-        "A message a while after coming in needs her to be there still; one after an exit, later today or days later "
-        "does not.",
+        "A message about coming in needs her to be there still; one after an exit, later today or days later does not.",
     ),
     Reason.QUIET_HOURS_CUSTOMER: ReasonText(
         Gate.QUIET_HOURS,

@@ -81,8 +81,9 @@ async def engage(connection: Connection, snapshot: Snapshot, customer_ids: Seque
         known = await load(connection, snapshot, _all_of(heard), rows, visits.ids, at) if heard else {}
         if known:
             await load_shops(connection, snapshot, _all_of(heard), known, undecided)
-        for row in undecided:
-            _follow(row, known.get(row["customer_id"]), heard, visits, snapshot, at, ledger)
+        visit_ids = [_follow(row, visits, snapshot, ledger) for row in undecided]
+        for row, visit_id in zip(undecided, visit_ids, strict=True):  # only now is it known who is still there
+            _note(row, visit_id, known.get(row["customer_id"]), heard, visits, snapshot, at, ledger)
         await _decide_within_ceilings(connection, known, heard, at, ledger)
         if any(row["waited_for"] for row in undecided):
             await _sql.close_deferred.run(connection, customer_ids=locked, at=at)
@@ -129,28 +130,39 @@ def _key(row: Row) -> tuple[str, str, bool]:
     return row["customer_id"], row["transition_id"], row["waited_for"] is not None
 
 
-def _follow(
-    row: Row, known: Known | None, heard: Heard, visits: Visits, snapshot: Snapshot, at: datetime, ledger: _Ledger
-) -> None:
-    """Follow the visit, and note the moment if somebody listens to it."""
+def _follow(row: Row, visits: Visits, snapshot: Snapshot, ledger: _Ledger) -> str | None:
+    """Follow the visit that a transition belongs to, and name it."""
+    if row["waited_for"] is not None:
+        visit_id: str | None = row["visit_id"]
+        return visit_id
     fence = snapshot.fence(row["geofence_id"])
-    waited_for = row["waited_for"]
-    if waited_for is None:
-        visit_id = visits.follow(row, None if fence is None else fence.store_id)
-        ledger.engaged.append((row["customer_id"], row["transition_id"], visit_id))
-        if TransitionKind(row["kind"]) in OUTWARD:
-            ledger.left.add((row["customer_id"], row["device_id"], row["geofence_id"]))
-    else:
-        visit_id = row["visit_id"]
-    campaigns = heard.get(_key(row))
+    visit_id = visits.follow(row, None if fence is None else fence.store_id)
+    ledger.engaged.append((row["customer_id"], row["transition_id"], visit_id))
+    if TransitionKind(row["kind"]) in OUTWARD:
+        ledger.left.add((row["customer_id"], row["device_id"], row["geofence_id"]))
+    return visit_id
+
+
+def _note(
+    row: Row,
+    visit_id: str | None,
+    known: Known | None,
+    heard: Heard,
+    visits: Visits,
+    snapshot: Snapshot,
+    at: datetime,
+    ledger: _Ledger,
+) -> None:
+    """Note the moment, if somebody listens to it."""
+    fence, campaigns, waited_for = snapshot.fence(row["geofence_id"]), heard.get(_key(row)), row["waited_for"]
     if known is None or fence is None or campaigns is None or not _is_valid(fence, at):
         return
     facts = facts_of(row, fence, known, campaigns, snapshot, visit_id)
+    facts = msgspec.structs.replace(facts, still_there=visits.is_present(row))
     if waited_for is not None:
         facts = msgspec.structs.replace(
             facts,
             waited={each: datetime.fromisoformat(due_at) for each, due_at in waited_for.items()},
-            still_there=visits.is_present(row),
             fast_at=_newest_fast_at(row),
         )
     ledger.moments.setdefault(row["customer_id"], []).append(_Moment(row, facts))

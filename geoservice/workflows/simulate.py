@@ -284,13 +284,12 @@ class _Replay:
         products = {event.product_id for event in known.events if event.product_id is not None}
         facts = msgspec.structs.replace(
             facts,
+            still_there=_is_still_there(history, row, at),
             slots=(*own, *self._slots(history, row, seen, at)),
             shop=self.shop.facts(fence.store_id, products) if products or self.shop.feeds else ShopFacts(),
         )
         if due_at is not None:
-            facts = msgspec.structs.replace(
-                facts, waited={self.candidate.campaign_id: due_at}, still_there=_is_still_there(history, row, at)
-            )
+            facts = msgspec.structs.replace(facts, waited={self.candidate.campaign_id: due_at})
         return next(((facts, d) for d in decide(facts, at) if d.campaign_id == self.candidate.campaign_id), None)
 
     def _again_at(self, history: _History, row: Row, due_at: datetime, at: datetime) -> datetime:
@@ -384,12 +383,12 @@ def _slot_then(row: Mapping[str, Any], at: datetime) -> Slot:
 
 
 def _is_still_there(history: _History, row: Row, at: datetime) -> bool:
-    """Whether nothing was known, at that instant, of the phone having left."""
-    return not any(
-        other["device_id"] == row["device_id"]
-        and other["geofence_id"] == row["geofence_id"]
-        and TransitionKind(other["kind"]) in OUTWARD
-        and row["at"] < other["at"]
-        and other["recorded_at"] <= at
+    """Whether the phone was inside, by the last that was known of it at that instant."""
+    kinds = [
+        TransitionKind(other["kind"])
         for other in history.transitions
-    )
+        if (other["device_id"], other["geofence_id"]) == (row["device_id"], row["geofence_id"])
+        and other["engaged_at"] <= at
+        and other["kind"] != TransitionKind.CROSSED
+    ]
+    return not kinds or kinds[-1] not in OUTWARD

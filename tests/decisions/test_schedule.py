@@ -176,6 +176,17 @@ def test_what_waits_is_asked_again_but_for_what_held(build):
     assert one(build, build.at, **due, **asking).reason is Reason.DRIVING
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(TransitionKind.ENTER, Reason.LEFT_MEANWHILE), (TransitionKind.CROSSED, None), (TransitionKind.EXIT, None)],
+)
+def test_only_coming_in_asks_her_to_be_there(build, kind, reason):
+    """Who has left by the time her coming is told hears nothing; who crossed or left was not to be there any more."""
+    trigger = {"on": kind.value, "geofence_kind": "approach"}
+    gone = {"transition": build.transition(kind=kind), "still_there": False}
+    assert one(build, build.at, trigger=trigger, **gone).reason is reason
+
+
 HELD = [
     # It is 14:00 for her: quiet hours drop what is about the moment, and hold what comes days later until they end.
     ({"trigger": {"after_s": 0}}, ("13:00", "15:00"), None),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from conftest import NOON, Client, fix
-from test_races import LOCATION_AND_PUSH, arrival, put_clocks, set_up, two_services
+from test_races import LOCATION_AND_PUSH, arrival, held, put_clocks, set_up, two_services
 
 from geoservice.demo.fcm_stand_in import Answer
 from geoservice.storage.database import Database, open_pool
@@ -107,6 +107,32 @@ async def test_leaving_takes_back_what_was_about_being_there(service, fcm):
     async with asyncio.timeout(60):
         while {row["state"] for row in await service.sql("select state from messages")} - FREED:
             await asyncio.sleep(0.05)
+    assert fcm.accepted == []
+
+
+async def test_a_phone_that_tells_late_that_she_came_and_went_gets_nothing(service, fcm):
+    """One batch holds her coming and her going: a message about being there would come when she is gone."""
+    (place,) = await set_up(service, **PLAIN, trigger={"on": "enter"}, limits=FREE)
+    await service.opt_in("ada", purposes=LOCATION_AND_PUSH)
+    await service.set_clock(NOON + timedelta(minutes=4))
+    gone = [fix(NOON + timedelta(seconds=s), place[0] + 4 * s / 111_200, place[1]) for s in (60, 90, 120, 150)]
+    await service.ping("ada", *arrival(NOON, *place), *gone)
+    await service.settled()
+    assert await decided(service) == [("suppress", "left_meanwhile")]
+    assert fcm.accepted == []
+
+
+async def test_the_ping_that_tells_that_she_left_comes_before_what_is_due(service, database_url, fcm):
+    """Her leaving and her message's due time are looked at together: she has left."""
+    (place,) = await set_up(service, **PLAIN, trigger={"on": "enter", "after_s": 180}, limits=FREE)
+    await service.opt_in("ada", purposes=LOCATION_AND_PUSH)
+    await arrive(service, "ada", place)
+    await service.settled()
+    async with held(database_url, "select from customers where customer_id = 'ada' for no key update"):
+        await service.set_clock(NOON + timedelta(minutes=4))
+        await leave(service, "ada", place, NOON + timedelta(minutes=1))
+    await until_nothing_waits(service)
+    assert await decided(service) == [("defer", "waiting_for_delay"), ("suppress", "left_meanwhile")]
     assert fcm.accepted == []
 
 
