@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -62,7 +63,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except web.HTTPException as error:
         return _http_problem(error)
-    except Exception:  # noqa: BLE001 - the last resort; it is logged with its traceback
+    except Exception as error:  # noqa: BLE001 - the last resort; it is logged with its traceback
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # aiohttp, of a file below /docs/static
+            return _http_problem(web.HTTPNotFound())
         _log.exception("request_failed", route=_route(request))
         return internal_error()
 

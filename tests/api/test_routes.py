@@ -227,7 +227,18 @@ async def test_an_id_that_cannot_be_is_not_found(shared, route):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nothing", "/v1/pings/", "/v1/mine", "//v1/pings", "/v1/stores/a/b/c"]
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v1/nothing",
+        "/v1/pings/",
+        "/v1/mine",
+        "//v1/pings",
+        "/v1/stores/a/b/c",
+        "/docs/static/" + 300 * "a",
+    ],
+    ids=lambda path: path[:20],
 )
 async def test_an_unknown_path_is_not_found(shared, path):
     """A path that no route has is a problem document, too."""
