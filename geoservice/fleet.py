@@ -84,7 +84,7 @@ class Fleet:
         first: list[asyncio.Future[None]] = [asyncio.Future() for _ in range(self._count)]
         keepers = [asyncio.create_task(self._keep(environment, Path(metrics), serves)) for serves in first]
         self._stack.push_async_callback(self._wait_for, keepers)
-        all_serve: asyncio.Future[Any] = asyncio.ensure_future(asyncio.gather(*first))
+        all_serve: asyncio.Task[Any] = asyncio.create_task(asyncio.wait(first))
         await asyncio.wait((all_serve, *keepers), return_when=asyncio.FIRST_COMPLETED)
         all_serve.cancel()
         for keeper in keepers:

@@ -127,6 +127,7 @@ async def test_a_fleet_that_cannot_serve_says_so_and_ends(tmp_path):
     assert (process.returncode, out) == (1, b"")
     assert b"The database cannot be reached" in err
     assert b"ended before it served" in err
+    assert b"never retrieved" not in err
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
