@@ -55,8 +55,8 @@ class Timers:
         try:
             if in_each or await claim_slot(self._database, name, seconds):
                 await tick()
-        except Unavailable:
-            _log.warning("tick_skipped", timer=name, reason="the database is away")
+        except Unavailable as error:
+            _log.warning("tick_skipped", timer=name, reason=error.detail)
 
     def start(self) -> None:
         """Begin to tick, on the running event loop."""

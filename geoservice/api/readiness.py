@@ -50,9 +50,7 @@ class Readiness:
 
     async def _look(self) -> dict[str, Any]:
         checks = {"database": False, "migrations": False, "catalogue": self.directory.loaded}
-        warnings = self.deliver.problems()
-        if not self.pushes_leave:
-            warnings.append("push: no credentials are configured, so no phone rings.")
+        warnings: list[str] = []
         try:
             async with self.database.connection() as connection:
                 checks["database"] = True
@@ -64,6 +62,9 @@ class Readiness:
                 ]
         except (Unavailable, asyncpg.PostgresError, *UNREACHABLE):
             pass
+        warnings += [*self.database.problems(), *self.deliver.problems()]
+        if not self.pushes_leave:
+            warnings.append("push: no credentials are configured, so no phone rings.")
         if not self.tokens.ready:
             checks["keys"] = False
         missing = [_MISSING[name] for name, good in checks.items() if not good]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -13,9 +14,11 @@ from typing import Final, TypeVar
 
 import asyncpg
 import orjson
+import structlog
 from asyncpg.types import ServerVersion
 
 from geoservice.errors import NotReady, Overloaded, SettingsError
+from geoservice.telemetry.metrics import DATABASE_REFUSALS
 
 OLDEST: Final = 15
 NEWEST_TESTED: Final = 18
@@ -49,7 +52,12 @@ UNREACHABLE: Final = (
 _AWAY_CLASSES: Final = frozenset({"25", "53", "54", "57", "58", "XX"})
 """SQLSTATE classes that blame the server's state, not the statement: read-only, full, shutting down, broken."""
 
+REFUSED_S: Final = 60.0
+"""How long a refusal is told, and how often at most it is a line in the log, which may be on the same full disk."""
+
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+
+_log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -137,6 +145,12 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
         self.pool = pool
         self._dsn = dsn
+        self._refused: dict[str, float] = {}
+
+    def problems(self) -> list[str]:
+        """Say what the server refused in the last minute: it may answer every question and still store nothing."""
+        since = time.monotonic() - REFUSED_S
+        return [f"database: it refuses to work ({kind})." for kind, at in self._refused.items() if at > since]
 
     async def listen(
         self, channel: str, callback: Callable[..., None], *, application: str = "geoservice listen"
@@ -176,10 +190,23 @@ class Database:
             raise NotReady("The database is away; try again shortly.") from error
         except _NOT_MIGRATED as error:
             raise NotReady("The database lacks this version's tables: run `geoservice migrate`.") from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            self._note(error)
+            raise NotReady(
+                "The database lets this role do too little: grant it what `geoservice migrate` made."
+            ) from error
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _AWAY_CLASSES:
+                self._note(error)
                 raise NotReady("The database cannot write at the moment; try again shortly.") from error
             raise
+
+    def _note(self, error: asyncpg.PostgresError) -> None:
+        kind, now = type(error).__name__, time.monotonic()
+        DATABASE_REFUSALS.inc()
+        if now - self._refused.get(kind, -REFUSED_S) >= REFUSED_S:
+            _log.error("database_refuses", error=kind, sqlstate=error.sqlstate)
+            self._refused[kind] = now
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:

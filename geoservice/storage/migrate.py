@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -98,6 +98,10 @@ async def migrate(dsn: str, revision: str = "head") -> None:
             await _release(connection)
     except (*UNREACHABLE, InterfaceError, OperationalError) as error:
         raise NotReady("The database went away; nothing is lost, run it again.") from error
+    except (asyncpg.InsufficientPrivilegeError, ProgrammingError) as error:
+        if getattr(getattr(error, "orig", error), "sqlstate", None) != asyncpg.InsufficientPrivilegeError.sqlstate:
+            raise
+        raise NotReady("The role may not make tables here: let it own the database and what is in it.") from error
     finally:
         await engine.dispose()
 

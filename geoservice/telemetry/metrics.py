@@ -174,6 +174,11 @@ RETENTION_RUN: Final = Gauge(
     registry=REGISTRY,
     multiprocess_mode="mostrecent",
 )
+DATABASE_REFUSALS: Final = Counter(
+    "geoservice_database_refusals",
+    "Transactions that the database refused for its own state: full, read-only, broken, or a role without the rights.",
+    registry=REGISTRY,
+)
 LOOP_LAG: Final = Histogram(
     "geoservice_event_loop_lag_seconds",
     "How late the event loop comes back to what is due; every request waits that long, too.",
