@@ -276,8 +276,13 @@ class _Replay:
         fence = self.snapshot.fence(row["geofence_id"])
         if fence is None or not self.listener.of(transition_of(row), as_fact(fence)):
             return None
-        others = history.decided.get(row["transition_id"], {}).keys() - {self.candidate.campaign_id}
-        rivals = [] if due_at else [c for each in others if (c := self.snapshot.campaigns.get(each)) is not None]
+        rivals = [
+            rival
+            for each, decided_at in history.decided.get(row["transition_id"], {}).items()
+            if at in decided_at
+            and each != self.candidate.campaign_id
+            and (rival := self.snapshot.campaigns.get(each)) is not None
+        ]
         known = self._known(history, at)
         snapshot_then = replace(self.snapshot, retailer=self._policy(at))
         facts = facts_of(row, fence, known, (self.candidate, *rivals), snapshot_then, row["visit_id"])
@@ -289,7 +294,9 @@ class _Replay:
             shop=self.shop.facts(fence.store_id, products) if products or self.shop.feeds else ShopFacts(),
         )
         if due_at is not None:
-            facts = msgspec.structs.replace(facts, waited={self.candidate.campaign_id: due_at})
+            # When the others were due is not on record: what is decided together was due together, as a rule.
+            waited = dict.fromkeys((each.campaign_id for each in facts.campaigns), due_at)
+            facts = msgspec.structs.replace(facts, waited=waited)
         return next(((facts, d) for d in decide(facts, at) if d.campaign_id == self.candidate.campaign_id), None)
 
     def _again_at(self, history: _History, row: Row, due_at: datetime, at: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import re
@@ -95,6 +96,24 @@ async def test_a_replay_of_a_live_campaign_is_what_happened(service):
         assert abs(len(replayed) - len(happened)) <= 0.01 * len(happened)
     await pool.close()
     assert before == [await service.sql(f"select count(*) from {table}") for table in tables]
+
+
+async def test_a_replay_of_what_waited_knows_who_else_was_due(service):
+    """Two campaigns wait for the same three minutes in the store: in the replay, too, the one of less weight loses."""
+    await service.set_up_store()
+    for campaign_id, priority in (("less", 1), ("more", 2)):
+        await service.set_up_campaign(campaign_id, trigger={"on": "enter", "after_s": 180}, priority=priority)
+    await service.opt_in("ada")
+    await service.browse("ada")
+    await service.walk_in("ada")
+    await service.pass_time(seconds=181)
+    async with asyncio.timeout(60):
+        while len(happened := await service.decisions("ada")) < 4:
+            await asyncio.sleep(0.02)
+    assert [each["reason"] for each in happened if each["campaign_id"] == "less"] == ["waiting_for_delay", "outranked"]
+    for campaign_id, sent, suppressed in (("less", 0, {"outranked": 1}), ("more", 1, {})):
+        found = await service.ok("POST", f"/v1/campaigns/{campaign_id}/dry-run", who=service.ops)
+        assert (found["sent"], found["suppressed"]) == (sent, suppressed)
 
 
 async def test_a_dry_run_tells_how_often_and_why_not(service):
