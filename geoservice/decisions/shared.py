@@ -105,17 +105,17 @@ class Shared:
         when = self._when(campaign)
         live = campaign_check(campaign, self.facts, when.timing, self.zone, self.at)
         consent, preferences = self._permission(campaign.audience)
-        store = self._store_of(campaign, evidence)
+        store = self._store_of(campaign, evidence, when.timing)
         if when.waits:
             after = block(store, when.check)
         else:
             after = block(store, when.check, self.quiet_hours, self._limits_of(campaign, evidence))
         return Frame(when, block(live, consent, preferences), after)
 
-    def _store_of(self, campaign: Campaign, evidence: Evidence) -> Check:
-        """Check 6: the store has to be open at the trigger, and later if the campaign says so."""
+    def _store_of(self, campaign: Campaign, evidence: Evidence, when: Timing) -> Check:
+        """Check 6: open at the trigger, and later if she has to be there or the campaign says so."""
         if self.facts.waited and AskAgain.STORE not in campaign.pace.ask_again:
-            return store_when_due(self.facts.store, self.at)
+            return self.store.check if when.bound else store_when_due(self.facts.store, self.at)
         return with_stock(self.store.check, campaign, evidence, self.facts)
 
     def grounds(self, campaign: Campaign) -> Grounds:

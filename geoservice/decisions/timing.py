@@ -1,7 +1,8 @@
 """How long a campaign waits after its trigger or for quiet hours to end, and when it is too late. Pure.
 
 A message that waited is decided again when it is due. What made the trigger right held then and is not asked again:
-the store was open, the moment fresh. That she is still there is asked when the message is about being there.
+the store was open, the moment fresh. A message about being there ends with that: whether she is still there, and the
+store still open for a while, is asked.
 """
 
 from __future__ import annotations

@@ -177,6 +177,25 @@ def test_what_waits_is_asked_again_but_for_what_held(build):
 
 
 @pytest.mark.parametrize(
+    ("hours", "reason"),
+    [
+        ("Mo-Sa 09:00-14:00", Reason.STORE_CLOSED),
+        ("Mo-Sa 09:00-14:15", Reason.STORE_CLOSING),
+        ("Mo-Sa 09:00-14:16", None),
+    ],
+)
+def test_nobody_is_called_in_when_the_wait_lasted_until_closing_time(build, hours, reason):
+    """She came in time, and the message is due at 14:00: a quarter of an hour must be left then, too."""
+    store = StoreFacts("s1", "Harbour Street", "Europe/Berlin", hours)
+    came_at = build.at - 20 * MIN
+    came = {"transition": build.transition(at=came_at), "store": store, "trigger": {"after_s": 20 * 60}}
+    assert one(build, came_at, **came).outcome is Outcome.DEFER
+    due = one(build, build.at, waited={"shoes": build.at}, **came)
+    assert due.reason is reason
+    assert due.expires_at is None or due.expires_at > build.at
+
+
+@pytest.mark.parametrize(
     ("kind", "reason"),
     [(TransitionKind.ENTER, Reason.LEFT_MEANWHILE), (TransitionKind.CROSSED, None), (TransitionKind.EXIT, None)],
 )
