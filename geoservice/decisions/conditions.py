@@ -46,7 +46,8 @@ class Interest(Struct, frozen=True, gc=False, forbid_unknown_fields=True, cache_
     """At least ``min_count`` of these events in the category within the last ``within_days`` days.
 
     ``not_purchased`` stays silent when she bought in the category meanwhile. It only ever prevents a message,
-    so it needs no declared use of purchases. ``provenance`` asks for an interest that is known at least so surely.
+    so it needs no declared use of purchases; of an interest in what she owns it says nothing. ``provenance`` asks
+    for an interest that is known at least so surely.
     """
 
     category: Category
@@ -59,6 +60,11 @@ class Interest(Struct, frozen=True, gc=False, forbid_unknown_fields=True, cache_
     within_days: Annotated[int, Meta(ge=1, le=365)] = 14
     not_purchased: bool = True
     provenance: Surely | None = None
+
+    @property
+    def ends_with_purchase(self) -> bool:
+        """Whether buying ends it: not when it is about what she owns."""
+        return self.not_purchased and not PURCHASE_EVENTS.issuperset(self.events)
 
 
 class Visits(Struct, frozen=True, gc=False, forbid_unknown_fields=True, cache_hash=True):

@@ -155,7 +155,7 @@ class Timeline:
         provenance = max([EVENT_PROVENANCE[event.type] for event in events])
         if interest.provenance is not None and provenance < Provenance[interest.provenance.name]:
             return None
-        served = self._bought_since(interest, declared_at) if interest.not_purchased and self._purchases else None
+        served = self._bought_since(interest, declared_at) if self._purchases and interest.ends_with_purchase else None
         return Match(interest, tuple(events), provenance, events[0].occurred_at, served)
 
     def _shown(self, interest: Interest, days: int) -> list[ContextEvent]:
@@ -169,11 +169,13 @@ class Timeline:
         kinds = interest.events
         return [event for event in of_category if event.type in kinds and event.occurred_at >= since]
 
-    def _bought_since(self, interest: Interest, began_at: datetime | None = None) -> Served | None:
+    def _bought_since(self, interest: Interest, declared_at: datetime | None) -> Served | None:
         """The newest purchase that ended the interest, if there is one."""
-        # Looks before the window still tell that the purchase came after the interest had begun.
-        shown = self._shown(interest, 2 * interest.within_days)
-        began_at = began_at or shown[-1].occurred_at
+        # Looks before the window still tell that the purchase came after the interest had begun. Nothing older counts:
+        # whether it is loaded is for other campaigns to say.
+        days = 2 * interest.within_days
+        shown = self._shown(interest, days)
+        began_at = max(declared_at, self._at - timedelta(days=days)) if declared_at else shown[-1].occurred_at
         looked_at = {event.product_id for event in shown if event.product_id is not None}
         for bought in self._purchases:
             if bought.occurred_at < began_at:

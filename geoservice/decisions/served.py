@@ -85,7 +85,7 @@ def product_of(evidence: Evidence) -> str | None:
 def _silent_feeds(campaign: Campaign, facts: Facts, usage: Usage) -> dict[str, Any]:
     """Feeds that this campaign relies on and that fell silent; one that was never heard was never connected."""
     relied_on: list[Feed] = []
-    if any(interest.not_purchased for interest in positive_interests(campaign.condition)):
+    if any(interest.ends_with_purchase for interest in positive_interests(campaign.condition)):
         relied_on += _PURCHASE_FEEDS
     if campaign.spec.in_stock is not None:
         relied_on.append(Feed.STOCK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from geoservice.decisions.decide import decide
@@ -161,3 +163,12 @@ def test_a_purchase_ends_a_declared_interest(build):
     bought = build.event(EventType.PURCHASED, build.at)
     facts = build.facts(campaigns=(campaign,), preferences=preferences, events=(bought,))
     assert decide(facts, build.at)[0].reason is Reason.ALREADY_PURCHASED
+
+
+@pytest.mark.parametrize(("days_ago", "reason"), [(27, Reason.ALREADY_PURCHASED), (29, None)])
+def test_a_declared_interest_outlives_an_old_purchase(build, days_ago, reason):
+    """What she says she likes counts again when her purchase is older than two windows, whoever else asks for more."""
+    day = timedelta(days=1)
+    preferences = build.preferences(interests={"running-shoes": build.at - 100 * day})
+    bought = build.event(EventType.PURCHASED, build.at - days_ago * day)
+    assert decide(build.facts(preferences=preferences, events=(bought,)), build.at)[0].reason is reason

@@ -96,3 +96,27 @@ def test_stock_needs_an_interest(build):
     with pytest.raises(Invalid) as refused:
         build.campaign(context={}, content={"title": "Hello", "body": "Come in"}, in_stock="product")
     assert [(detail.path, detail.code) for detail in refused.value.details] == [("in_stock", "needs_interest")]
+
+
+BOUGHT = {"interest": {"category": "running-shoes", "events": ["purchased"]}}
+LOOKED_OR_BOUGHT = {"interest": {"category": "running-shoes", "events": ["product_viewed", "purchased"]}}
+
+
+@pytest.mark.parametrize(
+    ("context", "buys", "reason"),
+    [
+        (BOUGHT, True, None),
+        (BOUGHT, False, "context_not_met"),
+        ({"not": BOUGHT}, True, "context_not_met"),
+        ({"not": BOUGHT}, False, None),
+        # Who may only have looked is not told of what she bought.
+        (LOOKED_OR_BOUGHT, True, "already_purchased"),
+    ],
+)
+def test_a_purchase_does_not_end_an_interest_in_what_she_owns(build, context, buys, reason):
+    """Who bought running shoes can be told of socks, and who did not can be told apart from her."""
+    content = {"title": "Socks", "body": "Here they are."}
+    campaign = build.campaign(uses=["browse", "purchase"], context=context, content=content)
+    events = (build.event(EventType.PURCHASED, build.looked_at),) if buys else ()
+    facts = build.facts(campaigns=(campaign,), preferences=build.preferences(comfort_level=3), events=events)
+    assert [decision.reason for decision in decide(facts, build.at)] == [reason]
