@@ -29,6 +29,8 @@ from geoservice.storage.embedded import EmbeddedPostgres
 from geoservice.storage.migrate import migrate
 
 RESTART_AFTER_S: Final = 1.0
+PORT_S: Final = 2.0
+"""How long a start waits for the port; the processes of a fleet whose parent was killed leave it within a moment."""
 GRACE_S: Final = 40.0
 """How long a stop waits for a process to drain before it is killed."""
 
@@ -69,7 +71,11 @@ class Fleet:
 
     async def _start(self) -> None:
         settings = self._settings
-        environment = {**os.environ, "GEOSERVICE_HOST": settings.host, "GEOSERVICE_PORT": str(self._reserve_port())}
+        environment = {
+            **os.environ,
+            "GEOSERVICE_HOST": settings.host,
+            "GEOSERVICE_PORT": str(await self._reserve_port()),
+        }
         if settings.database_url is None:
             server = EmbeddedPostgres(settings.data_dir)
             self._stack.push_async_callback(server.stop)
@@ -92,17 +98,28 @@ class Fleet:
                 keeper.result()
             keeper.add_done_callback(self._watch)
 
-    def _reserve_port(self) -> int:
+    async def _reserve_port(self) -> int:
         """Hold the port for the fleet's life without listening: the processes share it, nobody else gets it."""
         family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
         holder = self._stack.enter_context(socket.socket(family))
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            holder.bind((self._settings.host, self._settings.port))
-        except OSError as error:
-            raise SettingsError([f"Port {self._settings.port} cannot be used: {error.strerror}."]) from error
-        self.port = holder.getsockname()[1]
-        return self.port
+        address = (self._settings.host, self._settings.port)
+        give_up_at_s = time.monotonic() + PORT_S
+        while True:
+            try:
+                with socket.socket(
+                    family
+                ) as alone:  # another fleet would share it, too, and each get half the requests
+                    alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    alone.bind(address)
+                holder.bind(address)
+            except OSError as error:
+                if time.monotonic() > give_up_at_s:
+                    raise SettingsError([f"Port {self._settings.port} cannot be used: {error.strerror}."]) from error
+                await asyncio.sleep(0.1)
+            else:
+                self.port = holder.getsockname()[1]
+                return self.port
 
     async def _keep(self, environment: Mapping[str, str], metrics: Path, serves: asyncio.Future[None]) -> None:
         """Run one process, and another one when it ends, until the fleet stops; ``serves``: the first one does.

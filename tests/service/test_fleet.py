@@ -72,6 +72,20 @@ async def test_a_fleet_serves_on_one_port_and_replaces_what_dies(database_url, t
     assert not [pid for pid in last if Path(f"/proc/{pid}").exists()]
 
 
+async def test_two_fleets_do_not_share_a_port(database_url, tmp_path):
+    """A second fleet on the port of one that runs is refused, instead of taking half of its requests."""
+    async with fleet(database_url, tmp_path) as running:
+        settings = environment(database_url, None, tmp_path, GEOSERVICE_CLOCK="system")
+        port = running.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "geoservice", "serve", "--port", port, "--processes", "2"]
+        second = await asyncio.to_thread(
+            subprocess.run, command, env={**os.environ, **settings}, capture_output=True, check=False, text=True
+        )
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr.splitlines()[-1] == f"✗ Port {port} cannot be used: Address already in use."
+        assert (await get(running.url, "/readyz"))[0] == 200
+
+
 async def test_a_fleet_whose_parent_is_killed_leaves_nobody_on_the_port(database_url, tmp_path):
     """After a kill -9 of the parent its processes drain and end by themselves: the next version serves alone."""
     async with fleet(database_url, tmp_path) as running:
