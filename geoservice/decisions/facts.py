@@ -101,6 +101,8 @@ class StoreFacts(Struct, frozen=True):
     """OSM opening_hours syntax; None when not on record."""
     muted_until: datetime | None = None
     """Until when the people of the store want no message sent about it."""
+    place: tuple[float, float] | None = None
+    """Latitude and longitude in degrees: they tell which public holidays and which sunset it has."""
 
 
 class GeofenceFacts(Struct, frozen=True):

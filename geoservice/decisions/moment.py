@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -44,7 +45,7 @@ def store_state(store: StoreFacts | None, at: datetime) -> StoreState:
     closes_at = None
     if store.opening_hours:
         minute = at.replace(second=0, microsecond=0)
-        is_open, closes_at = _open_until(store.opening_hours, store.timezone, minute)
+        is_open, closes_at = _open_until(store.opening_hours, store.timezone, _place(store), minute)
         used["closes_at"] = closes_at or "not within sight"
         if not is_open:
             refusals.append(Reason.STORE_CLOSED)
@@ -72,15 +73,26 @@ def _muted(store: StoreFacts, at: datetime) -> tuple[list[Reason], dict[str, Any
 
 
 @lru_cache(maxsize=4_096)
-def _open_until(text: str, timezone: str, minute: datetime) -> tuple[bool, datetime | None]:
+def _open_until(
+    text: str, timezone: str, place: tuple[float, float] | None, minute: datetime
+) -> tuple[bool, datetime | None]:
     """Whether the store is open in this minute, and until when; opening hours change on full minutes only."""
-    hours, minute = _opening_hours(text, timezone), minute.astimezone(_ZULU)
+    hours, minute = _opening_hours(text, timezone, place), minute.astimezone(_ZULU)
     return (False, None) if hours.is_closed(minute) else (True, _closing(hours, minute))
 
 
 @lru_cache(maxsize=2_048)
-def _opening_hours(text: str, timezone: str) -> OpeningHours:
-    return OpeningHours(text, timezone=ZoneInfo(timezone), max_interval_days=_SIGHT_DAYS)
+def _opening_hours(text: str, timezone: str, place: tuple[float, float] | None) -> OpeningHours:
+    return OpeningHours(text, timezone=ZoneInfo(timezone), coords=place, max_interval_days=_SIGHT_DAYS)
+
+
+_LOCAL: Final = re.compile("PH|SH|sun|dawn|dusk")
+"""Holidays, and what the sun says."""
+
+
+def _place(store: StoreFacts) -> tuple[float, float] | None:
+    """The store's place, for hours that depend on it: the borders of all countries take a process 110 MB."""
+    return store.place if store.opening_hours and _LOCAL.search(store.opening_hours) else None
 
 
 def _closing(hours: OpeningHours, at: datetime) -> datetime | None:

@@ -52,7 +52,8 @@ class Store:
     @property
     def facts(self) -> StoreFacts:
         """The part that decisions may know."""
-        return StoreFacts(self.store_id, self.name, self.timezone, self.opening_hours, self.muted_until)
+        place = self.lat, self.lon
+        return StoreFacts(self.store_id, self.name, self.timezone, self.opening_hours, self.muted_until, place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from geoservice.decisions.facts import GeofenceFacts, QuietHours, RetailerDefaul
 from geoservice.decisions.message import CONTENT_LIMIT_B
 from geoservice.decisions.reasons import Gate, Reason
 from geoservice.vocabulary import EventType, GeofenceKind, Purpose, TransitionKind, to_jsonable
+from geoservice.workflows.directory import Store
 
 
 def only(decisions):
@@ -159,6 +160,20 @@ def test_missing_opening_hours_pass_and_say_so(build):
     assert decision.outcome is Outcome.SEND
     store = next(check for check in decision.checks if check.gate is Gate.STORE)
     assert store.facts["opening_hours"] == "not on record"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [((53.55, 10.0), Reason.STORE_CLOSED), ((48.2, 16.37), None)],
+    ids=["Hamburg", "Vienna"],
+)
+def test_a_store_is_closed_on_the_public_holidays_of_its_country(build, place, reason):
+    """In the afternoon of 3 October: Germany celebrates, Austria does not."""
+    at = build.at.replace(month=10, day=3)
+    looked = build.event(occurred_at=at - timedelta(days=1))
+    store = Store("s1", "Harbour Street", *place, "Europe/Berlin", "Mo-Su 09:00-20:00; PH off")
+    facts = build.facts(transition=build.transition(at=at), events=(looked, looked), store=store.facts)
+    assert only(decide(facts, at)).reason is reason
 
 
 def test_a_store_that_never_closes_is_decided_about_at_once(build):
