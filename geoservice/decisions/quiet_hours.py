@@ -26,10 +26,11 @@ QUIET: Final = frozenset({Reason.QUIET_HOURS_CUSTOMER, Reason.QUIET_HOURS_RETAIL
 
 def is_quiet(hours: QuietHours | None, zone: ZoneInfo, at: datetime) -> bool:
     """Whether ``at`` lies in the quiet hours of this zone."""
-    return hours is not None and _covers(hours, at.astimezone(zone).time())
+    return hours is not None and covers(hours, at.astimezone(zone).time())
 
 
-def _covers(hours: QuietHours, local: time) -> bool:
+def covers(hours: QuietHours, local: time) -> bool:
+    """Whether it is quiet when the clock shows this time."""
     if hours.start <= hours.end:
         return hours.start <= local < hours.end
     return local >= hours.start or local < hours.end
@@ -76,9 +77,9 @@ def quiet_hours_check(facts: Facts, zone: ZoneInfo, at: datetime) -> Check:
     own, house = facts.preferences.quiet_hours, facts.retailer.quiet_hours
     refusals: list[Reason] = []
     local = at.astimezone(zone).time()
-    if own is not None and _covers(own, local):
+    if own is not None and covers(own, local):
         refusals.append(Reason.QUIET_HOURS_CUSTOMER)
-    if house is not None and _covers(house, local):
+    if house is not None and covers(house, local):
         refusals.append(Reason.QUIET_HOURS_RETAILER)
     used = {
         "local_time": local.isoformat("minutes"),

@@ -6,7 +6,7 @@ The days and hours of a schedule are local: those of the customer's time zone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
@@ -76,13 +76,15 @@ def days_later(at: datetime, days: int, zone: ZoneInfo) -> datetime:
     return first_showing(local.time(), local.date() + timedelta(days=days), zone)
 
 
-def later_today(at: datetime, doings: Iterable[datetime], zone: ZoneInfo) -> datetime | None:
+def later_today(
+    at: datetime, doings: Iterable[datetime], zone: ZoneInfo, is_quiet: Callable[[time], bool]
+) -> datetime | None:
     """The full hour, later on the same local day, at which she is usually active; None when the day has none left.
 
-    ``doings`` are instants of her own doings in the last weeks. Of hours with as many, the first.
+    ``doings`` are instants of her own doings in the last weeks. Of hours with as many, the first; none that is quiet.
     """
     local = at.astimezone(zone)
-    left = range(local.hour + 1, 24)
+    left = [hour for hour in range(local.hour + 1, 24) if not is_quiet(time(hour))]
     counts = Counter(hour for each in doings if (hour := each.astimezone(zone).hour) in left)
     if counts.total() >= ENOUGH_DOINGS:
         hour = min(counts, key=lambda hour: (-counts[hour], hour))

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from geoservice.decisions.campaigns import Pace, TriggerOn
 from geoservice.decisions.facts import Facts
-from geoservice.decisions.quiet_hours import quiet_until
+from geoservice.decisions.quiet_hours import covers, quiet_until
 from geoservice.decisions.schedule import Send, days_later, later_today
 from geoservice.decisions.wall_clock import local_midnight_after
 from geoservice.vocabulary import GeofenceKind, Source
@@ -64,7 +64,8 @@ def timing(pace: Pace, facts: Facts, zone: ZoneInfo, waited_until: datetime | No
 def _due_at(pace: Pace, facts: Facts, zone: ZoneInfo) -> datetime | None:
     at = facts.transition.at
     if pace.send is Send.LATER_TODAY:
-        return later_today(at, facts.doings, zone)
+        quiet = [each for each in (facts.preferences.quiet_hours, facts.retailer.quiet_hours) if each is not None]
+        return later_today(at, facts.doings, zone, lambda hour: any(covers(each, hour) for each in quiet))
     if pace.send is Send.DAYS_LATER:
         return days_later(at, pace.days, zone)
     wait = _wait(pace, facts)

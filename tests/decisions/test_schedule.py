@@ -87,6 +87,10 @@ def doings(*hours):
     return [NOON.replace(hour=hour) - timedelta(days=day + 1) for day, hour in enumerate(hours)]
 
 
+def never(_: time) -> bool:
+    return False
+
+
 LATER = [
     # Mostly at eight in the evening.
     (doings(20, 20, 20, 16, 16), 20),
@@ -103,15 +107,15 @@ LATER = [
 @pytest.mark.parametrize(("known", "hour"), LATER)
 def test_later_today_is_her_usual_hour(known, hour):
     """The hour of the day, among those left, at which she does most; six in the evening while that is unknown."""
-    due = later_today(NOON, known, ZoneInfo("Europe/Berlin"))
+    due = later_today(NOON, known, ZoneInfo("Europe/Berlin"), never)
     assert due.astimezone(ZoneInfo("Europe/Berlin")) == NOON.replace(hour=hour, minute=0)
 
 
 def test_later_today_is_never_tomorrow():
     """When her day has no hour left, there is no later today."""
     zone = ZoneInfo("Europe/Berlin")
-    assert later_today(NOON.replace(hour=23, minute=30), doings(*[23] * 9), zone) is None
-    assert later_today(NOON.replace(hour=18, minute=0), [], zone) is None
+    assert later_today(NOON.replace(hour=23, minute=30), doings(*[23] * 9), zone, never) is None
+    assert later_today(NOON.replace(hour=18, minute=0), [], zone, never) is None
 
 
 def one(build, when, **changes):
@@ -130,6 +134,7 @@ FACTS = {
     "slots",
     "doings",
     "fast_at",
+    "preferences",
 }
 STORE_FENCE = GeofenceFacts("f1", "Harbour Street", GeofenceKind.STORE, (), "s1", 300)
 
@@ -174,6 +179,25 @@ def test_what_waits_is_asked_again_but_for_what_held(build):
     asking = {"schedule": {**later["schedule"], "ask_again": ["store", "moment"]}}
     assert one(build, build.at, store=closed, **due, **asking).reason is Reason.STORE_CLOSED
     assert one(build, build.at, **due, **asking).reason is Reason.DRIVING
+
+
+@pytest.mark.parametrize(
+    ("hers", "active", "hour"),
+    [
+        # Most of her evenings are within the retailer's quiet hours, from nine on.
+        (None, (22, 22, 22, 21, 21, 21, 20, 20, 19, 19, 19), 19),
+        # Her own count as well.
+        (QuietHours(time(19), time(20)), (22, 22, 22, *[20] * 5, *[19] * 6), 20),
+        (QuietHours(time(15), time(20)), (), None),
+    ],
+)
+def test_later_today_is_an_hour_at_which_a_message_may_come(build, hers, active, hour):
+    """Who is up late is told at the most usual hour before quiet hours begin, instead of never."""
+    known = tuple(build.at.replace(hour=each - 1) - timedelta(days=day + 1) for day, each in enumerate(active))
+    preferences = build.preferences(quiet_hours=hers)
+    later = one(build, build.at, schedule={"send": "later_today"}, doings=known, preferences=preferences)
+    assert later.until == (None if hour is None else build.at.replace(hour=hour - 1))
+    assert later.reason is (Reason.NO_LATER_HOUR if hour is None else Reason.WAITING_FOR_DELAY)
 
 
 @pytest.mark.parametrize(
