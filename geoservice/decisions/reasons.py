@@ -292,7 +292,7 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         Gate.MOMENT,
         "The day has no hour left in which the customer is usually active.",
         "It was too late in the day.",
-        "`later_today` takes the usual hour among those left that are not quiet, or 18:00 while her habits are unknown.",
+        "`later_today` takes the usual hour among those left that are not quiet; 18:00 while her habits are unknown.",
     ),
     Reason.DEFERRED_TOO_LATE: ReasonText(
         Gate.MOMENT,
