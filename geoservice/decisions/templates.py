@@ -8,6 +8,7 @@ ever rendered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from operator import itemgetter
@@ -65,6 +66,11 @@ FILTERS: Final = frozenset(
 _SYNTAX_TAGS: Final = frozenset({"content", "output", "illegal"})  # how the parser names text and {{ }}
 
 MAX_RENDERED_B: Final = 4_096
+MAX_EXPRESSION: Final = 1_000
+MAX_BLANKS: Final = 20
+"""Characters between two delimiters, and blanks before the second: the parser's time grows with their square."""
+_OPENING = re.compile(r"\{[{%]")
+_UNPARSED = re.compile(r"-?\s*(raw|doc)\b")
 
 
 class _Dialect(Environment):
@@ -107,6 +113,8 @@ def compile_template(source: str, path: str) -> tuple[Template, list[ErrorDetail
     """Check a template; what is wrong with it points at ``path``."""
     if "{{" not in source and "{%" not in source:
         return Template(source), []
+    if message := _delimited_badly(source):
+        return Template(source), [ErrorDetail(path, "template_syntax", message)]
     try:
         analysis = _parsed(source).analyze()
     except LiquidError as error:
@@ -117,6 +125,23 @@ def compile_template(source: str, path: str) -> tuple[Template, list[ErrorDetail
     used = _variables(analysis)
     problems = _unknown_names(analysis, used, path) or _rendering_problems(source, used, path)
     return Template(source, tuple(sorted(used)), plain=False), problems
+
+
+def _delimited_badly(source: str) -> str | None:
+    """Say what would keep the parser busy: from each delimiter without its other half it looks through all the rest."""
+    end = 0
+    while opening := _OPENING.search(source, end):
+        close = "}}" if opening[0] == "{{" else "%}"
+        end = source.find(close, opening.end())
+        if end < 0:
+            return f"expected '{close}', found end of file"
+        inside = source[opening.end() : end].removesuffix("-")
+        if len(inside) > MAX_EXPRESSION or len(inside) - len(inside.rstrip()) > MAX_BLANKS:
+            return f"more than {MAX_EXPRESSION} characters, or {MAX_BLANKS} blanks at the end, before '{close}'"
+        if close == "%}" and (tag := _UNPARSED.match(inside)):
+            return f"unexpected tag '{tag[1]}'"
+        end += len(close)
+    return None
 
 
 def _variables(analysis: TemplateAnalysis) -> set[str]:

@@ -238,3 +238,24 @@ def test_no_expression_takes_for_ever(where, pattern):
                 compiled.search(seed * count + end)
                 compiled.fullmatch(seed * count + end)
                 assert time.thread_time() - started < 0.25, (where, seed)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "{{",
+        "{{" + 200_000 * " ",
+        "{{" + 20 * " " + "}}",
+        "{%raw%}",
+        "{% if " + 900 * "(" + " %}",
+        "{{ store.name" + 90 * "|upcase" + "}}",
+    ],
+    ids=lambda piece: piece[:20],
+)
+async def test_no_template_takes_for_ever(shared, piece):
+    """A text of 200,000 characters that is made to keep the templates' parser busy is refused at once."""
+    content = {"title": "x", "body": piece * max(1, 200_000 // len(piece))}
+    with soon():
+        answer = await shared.call("PUT", "/v1/campaigns/busy", {**CAMPAIGN, "content": content}, who=shared.ops)
+    assert answer.status == 422
