@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import errno
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-import msgspec.inspect
 import orjson
 import structlog
 from aiohttp import web
 
 from geoservice.errors import (
-    ErrorDetail,
     Invalid,
     MalformedBody,
     RequestError,
@@ -23,15 +20,10 @@ from geoservice.errors import (
     Unauthenticated,
     Unavailable,
 )
+from geoservice.plain_words import detail_of
 
 CONTENT_TYPE: Final = "application/problem+json"
 
-_AT: Final = " - at `"
-_PATH = re.compile(r"\$([A-Za-z0-9_.\[\]]{0,200})`")
-_QUOTED = re.compile(r"(?<=value) ['\"].*$", re.DOTALL)
-"""What msgspec quotes of the caller's text: a value that is no member of an enum."""
-_UNLIKE_A_FIELD = re.compile(r"(?<=unknown field) `(?![A-Za-z_]{1,40}`$).*$", re.DOTALL)
-"""A name that looks like one is repeated, since it is a typing error; any other might be an id, or a place."""
 _log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -108,65 +100,9 @@ def _route(request: web.Request) -> str:
     return resource.canonical if resource else "unknown"
 
 
-def detail_of(error: msgspec.ValidationError, prefix: str = "") -> ErrorDetail:
-    """Translate msgspec's message into path, code and words; it never quotes the value."""
-    # The last one: names that were sent stand before it, and may be made to look like it.
-    what, _, place = str(error).rpartition(_AT)
-    found = _PATH.fullmatch(place.removeprefix("key` in `"))
-    if found is None or not what:
-        what = str(error)
-    path = (prefix + (found[1] if found else "")).lstrip(".")
-    what = _UNLIKE_A_FIELD.sub("", _QUOTED.sub("", what))
-    return ErrorDetail(path, _code_of(what), what)
-
-
-def _code_of(what: str) -> str:
-    for words, code in (
-        ("missing required field", "missing"),
-        ("unknown field", "unknown_field"),
-        ("Invalid enum value", "unknown_value"),
-        ("Invalid value", "unknown_value"),
-        ("of length", "length"),
-        ("matching regex", "pattern"),
-        ("timezone", "timezone"),
-        ("beyond the calendar", "out_of_range"),
-        ("out of range", "out_of_range"),
-    ):
-        if words in what:
-            return code
-    return "out_of_range" if re.search(r"[<>]=? |[<>]=?-?\d", what) else "type"
-
-
 def refuse_invalid(error: msgspec.ValidationError, kind: Any) -> Invalid:
     """Build the 422 for a body that is JSON but not of the kind that the route takes."""
-    detail = detail_of(error)
-    if detail.code == "unknown_value" and (words := _words_at(kind, detail.path)):
-        detail = ErrorDetail(detail.path, detail.code, f"must be one of {', '.join(words)}")
-    return Invalid("The body is not what this route takes.", details=[detail])
-
-
-def _words_at(kind: Any, path: str) -> list[str]:
-    """Name the words that may stand at a path of a type; none where it is no list of words."""
-    kinds = _members(msgspec.inspect.type_info(kind))
-    for step in re.findall(r"[^.\[\]]+", path):
-        kinds = [inner for outer in kinds for inner in _inside(outer, step)]
-    kinds = [each.key_type if isinstance(each, msgspec.inspect.DictType) else each for each in kinds]
-    return [str(word) for each in kinds if isinstance(each, msgspec.inspect.EnumType) for word in each.cls]
-
-
-def _inside(kind: msgspec.inspect.Type, step: str) -> Sequence[msgspec.inspect.Type]:
-    match kind:
-        case msgspec.inspect.StructType(fields=fields):
-            return [inner for field in fields if field.encode_name == step for inner in _members(field.type)]
-        case msgspec.inspect.CollectionType(item_type=item):
-            return _members(item)
-        case msgspec.inspect.DictType(value_type=value):
-            return _members(value)
-    return []
-
-
-def _members(kind: msgspec.inspect.Type) -> Sequence[msgspec.inspect.Type]:
-    return kind.types if isinstance(kind, msgspec.inspect.UnionType) else [kind]
+    return Invalid("The body is not what this route takes.", details=[detail_of(error, kind)])
 
 
 def refuse_malformed(error: orjson.JSONDecodeError | None = None) -> MalformedBody:

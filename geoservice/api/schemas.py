@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from geoservice.api.problems import detail_of
 from geoservice.api.routing import decode, refuse_no_json
 from geoservice.decisions.decide import Outcome
 from geoservice.decisions.reasons import Reason
 from geoservice.errors import ErrorDetail, TooLarge
+from geoservice.plain_words import detail_of
 from geoservice.vocabulary import (
     Category,
     Channel,

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from geoservice.errors import ErrorDetail
+from geoservice.plain_words import detail_of
 from geoservice.vocabulary import Category, EventType
 
 MAX_DEPTH: Final = 5
@@ -204,8 +205,8 @@ class _Reader:
         try:
             leaf = msgspec.convert(raw, kind)
         except msgspec.ValidationError as error:
-            rule, _, place = str(error).partition(" - at `$")
-            return self._problem(path + place.rstrip("`"), "invalid", rule)
+            found = detail_of(error, kind, path)
+            return self._problem(found.path, "invalid", found.message)
         self.leaf_paths.append((path, LoyaltyTier(leaf) if isinstance(leaf, tuple) else leaf))
         return leaf
 

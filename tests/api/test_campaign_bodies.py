@@ -66,6 +66,31 @@ async def test_a_word_that_does_not_exist_is_answered_with_those_that_do(shared)
     assert answer.body["errors"][0]["message"] == "must be one of push, inbox"
 
 
+PLAIN = [
+    ({"valid_from": "27.11.2026"}, "must be a time with an offset, such as 2026-11-27T09:00:00+01:00"),
+    ({"valid_from": "2026-11-27T09:00:00"}, "must be a time with an offset, such as 2026-11-27T09:00:00+01:00"),
+    ({"schedule": {"dates": ["27.11."]}}, "must be a day, such as 2026-11-27"),
+    ({"limits": {"cooldown_s": "a week"}}, "must be a whole number"),
+    ({"priority": 5_000}, "must be at most 1000"),
+    ({"experiment": {"holdout_percent": 95}}, "must be at most 90"),
+    ({"trigger": {"on": "enter", "geofence_ids": ["a b"]}}, "may hold only A-Za-z0-9._:-"),
+    ({"trigger": {}}, "`on` is missing"),
+    ({"trigger": {"on": "enter", "kind": "store"}},
+     "there is no field `kind`; known: on, geofence_kind, geofence_ids, store_ids, tags, after_s"),
+    ({"context": {"interest": {"categorie": "tents"}}},
+     "there is no field `categorie`; known: category, events, min_count, within_days, not_purchased, provenance"),
+    ({"context": {"visits": {"store": "there"}}}, "must be one of any, here"),
+    ({"context": {"interest": INTEREST | {"min_count": 0}}}, "must be at least 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "words"), PLAIN, ids=[row[1][:40] for row in PLAIN])
+async def test_a_refusal_says_what_to_write_instead(shared, changes, words):
+    """Whoever gets a field of a campaign wrong reads what it must be, in words that need no programmer."""
+    answer = await shared.call("PUT", "/v1/campaigns/plain", CAMPAIGN | changes, who=shared.ops)
+    assert words in [error["message"] for error in answer.body["errors"]]
+
+
 async def test_a_body_that_is_no_json_is_refused_with_the_line(shared):
     """Whoever leaves a comma too many in a campaign is told the line and the column."""
     body = b'{"name": "Rain jackets",\n "topic": "outdoor",\n}'

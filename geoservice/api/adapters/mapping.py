@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from geoservice.api.problems import detail_of
 from geoservice.errors import ErrorDetail
+from geoservice.plain_words import detail_of
 from geoservice.vocabulary import Id, Ignored, Observation
 
 
