@@ -23,6 +23,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import multiprocess
 
+from geoservice.api.server import cannot_listen
 from geoservice.config import Settings
 from geoservice.errors import NotReady, SettingsError
 from geoservice.storage.embedded import EmbeddedPostgres
@@ -115,7 +116,7 @@ class Fleet:
                 holder.bind(address)
             except OSError as error:
                 if time.monotonic() > give_up_at_s:
-                    raise SettingsError([f"Port {self._settings.port} cannot be used: {error.strerror}."]) from error
+                    raise cannot_listen(error, *address) from error
                 await asyncio.sleep(0.1)
             else:
                 self.port = holder.getsockname()[1]

@@ -7,6 +7,7 @@ import argparse
 import pytest
 
 from geoservice import cli
+from geoservice.bench.run import BENCHMARKS, BY_DEFAULT
 
 
 def words_of(parser: argparse.ArgumentParser) -> list[str]:
@@ -41,6 +42,15 @@ def test_what_makes_no_sense_is_refused_before_anything_is_done(line, capsys):
         cli.main(line.split(" "))
     assert ended.value.code == 2
     assert "error: argument" in capsys.readouterr().err
+
+
+def test_the_benchmarks_are_all_named(capsys):
+    """`bench --help` names every benchmark, and which of them run when none is named."""
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{', '.join(BY_DEFAULT)} (these if none is named)" in said
+    assert [name for name in BENCHMARKS if f" {name}" not in said.partition("WHAT ")[2]] == []
 
 
 @pytest.mark.parametrize("first", [None, "--help", "nonsense"])

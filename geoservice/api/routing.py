@@ -190,7 +190,7 @@ class Call:
         try:
             return msgspec.convert(self.request.match_info[name], Id)
         except msgspec.ValidationError:
-            raise NotFound("There is no such thing.") from None
+            raise NotFound("There is no such thing: an id has 1 to 128 characters from A-Za-z0-9._:-.") from None
 
     def customer_in_path(self) -> str:
         """Give the customer id from the path, on routes of servers and operations."""

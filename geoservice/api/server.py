@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -145,6 +147,13 @@ class Requests:
                 await self._idle.wait()
 
 
+def cannot_listen(error: OSError, host: str, port: int) -> SettingsError:
+    """Say which of the two is at fault, the address or the port, and why."""
+    reason = (error.strerror or "").rpartition(": ")[2].capitalize()  # what stands before it names the address
+    no_address = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    return SettingsError([f"{f'Address {host}' if no_address else f'Port {port}'} cannot be used: {reason}."])
+
+
 class Site(web.BaseSite):
     """Where the service listens."""
 
@@ -185,5 +194,4 @@ class Site(web.BaseSite):
                 reuse_port=self._share_port or None,
             )
         except OSError as error:
-            reason = (error.strerror or "").rpartition(": ")[2].capitalize()  # what stands before it names the address
-            raise SettingsError([f"Port {self._port} cannot be used: {reason}."]) from error
+            raise cannot_listen(error, self._host, self._port) from error

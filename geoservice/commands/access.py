@@ -6,7 +6,6 @@ import argparse
 from typing import Any, Final
 
 from rich.markup import escape
-from rich.table import Table
 
 from geoservice.api.auth import CustomerTokens, jwt_secret
 from geoservice.clock import SystemClock
@@ -24,6 +23,7 @@ from geoservice.commands.database import with_database
 from geoservice.errors import SettingsError
 from geoservice.storage.database import Database
 from geoservice.storage.journal import Journal
+from geoservice.telemetry.explain import print_lines
 from geoservice.vocabulary import Role
 from geoservice.workflows import operating
 
@@ -59,11 +59,11 @@ def _create_key(arguments: argparse.Namespace) -> int:
 
 def _list_keys(_: argparse.Namespace) -> int:
     async def work(database: Database) -> None:
-        table = Table("key", "name", "role", "created", "last used", "revoked", box=None, pad_edge=False)
-        for row in await operating.keys(database):
-            instants = (f"{at:%Y-%m-%d %H:%M}" if at else "" for at in tuple(row)[3:])
-            table.add_row(row["key_id"], escape(row["name"]), row["role"], *instants)
-        out.print(table)
+        rows = [
+            (row["key_id"], row["name"], row["role"], *(f"{at:%Y-%m-%d %H:%M}" if at else "" for at in tuple(row)[3:]))
+            for row in await operating.keys(database)
+        ]
+        print_lines(out, ("key", "name", "role", "created", "last used", "revoked"), rows)
 
     return with_database(work)
 

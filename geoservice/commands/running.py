@@ -45,7 +45,9 @@ def add_to(commands: Any) -> None:
     bench.add_argument(
         "what",
         nargs="*",
-        help="ingest, delivery, latency, processes, presence, match, overlap, memory, soak (all but the last two)",
+        metavar="WHAT",
+        help="ingest, decide, delivery, latency, live, presence, match, overlap, publish, trust (these if none is "
+        "named), memory, soak, console",
     )
     bench.add_argument("--minutes", type=float, metavar="N", help="how long memory (5) and soak (10) take")
     bench.add_argument("--json", action="store_true", help="print one JSON object")

@@ -112,6 +112,16 @@ async def _keep(_: asyncpg.Connection) -> None:
     """
 
 
+def unreachable(error: Exception) -> NotReady:
+    """Say why the database cannot be had, in the server's or the system's words; the URL holds a password: not that."""
+    words = type(error).__name__
+    if isinstance(error, asyncpg.PostgresError):
+        words = str(error).partition("\n")[0]
+    elif isinstance(error, OSError) and error.strerror:
+        words = error.strerror
+    return NotReady(f"The database cannot be reached: {words}.")
+
+
 async def open_pool(dsn: str, *, size: int, application: str = "geoservice") -> asyncpg.Pool:
     """Open a pool of at most ``size`` connections to ``dsn``."""
     try:
@@ -132,7 +142,7 @@ async def open_pool(dsn: str, *, size: int, application: str = "geoservice") -> 
             },
         )
     except (*UNREACHABLE, asyncpg.PostgresError, ValueError) as error:
-        raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
+        raise unreachable(error) from error
 
 
 _KEEPALIVE: Final = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from geoservice.errors import NotReady
-from geoservice.storage.database import UNREACHABLE, refuse_unsupported
+from geoservice.storage.database import UNREACHABLE, refuse_unsupported, unreachable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -86,7 +86,7 @@ async def migrate(dsn: str, revision: str = "head") -> None:
                 dsn, server_settings={"application_name": "geoservice migrate", "lock_timeout": f"{LOCK_WAIT_S}s"}
             )
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
-            raise NotReady(f"The database cannot be reached: {type(error).__name__}.") from error
+            raise unreachable(error) from error
         refuse_unsupported(connection.get_server_version())
         return connection
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -57,20 +57,33 @@ class Step(Protocol):
         ...
 
 
+def print_lines(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table, a line each: however narrow the terminal, an id in it can be copied whole."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for n, line in enumerate(lines):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        console.print(escape(text), style="bold" if n == 0 else None, soft_wrap=True)
+
+
 def print_messages(console: Console, rows: Iterable[Mapping[str, Any]]) -> None:
     """Print messages as a table, of nobody by name."""
-    table = Table("message", "campaign", "channel", "state", "why", "tries", "decided", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(
-            row["message_id"],
-            row["campaign_id"],
-            row["channel"],
-            row["state"],
-            row["failure"] or "",
-            str(row["attempts"]),
-            f"{row['reserved_at']:%Y-%m-%d %H:%M:%S}",
-        )
-    console.print(table)
+    print_lines(
+        console,
+        ("message", "campaign", "channel", "state", "why", "tries", "decided"),
+        (
+            (
+                row["message_id"],
+                row["campaign_id"],
+                row["channel"],
+                row["state"],
+                row["failure"] or "",
+                str(row["attempts"]),
+                f"{row['reserved_at']:%Y-%m-%d %H:%M:%S}",
+            )
+            for row in rows
+        ),
+    )
 
 
 def print_message(console: Console, row: Mapping[str, Any], steps: Iterable[Step]) -> None:

@@ -6,11 +6,13 @@ import codecs
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 from catalogue_house import around, collection, ids, published
 from conftest import JWT_SECRET, OPS_KEY, STORE
+from customer_house import messages
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -100,6 +102,25 @@ async def test_command_keys_create(shared, command):
     assert (await command("keys", "create", "--role", "king", "--name", "x")).returncode == 2
 
 
+async def test_command_tables(shared, command, store):
+    """However narrow the terminal, `messages list` and `keys list` print each id whole, ready for the next command."""
+    await shared.set_up_campaign("listed", trigger={"on": "enter", "geofence_ids": [f"{store}-approach"]})
+    await shared.ok("POST", "/v1/geofences/import?mode=replace", collection(around(store)), who=shared.ops)
+    await shared.wait_until_matching(f"{store}-approach")
+    await shared.opt_in("reader")
+    await shared.browse("reader")
+    await shared.walk_in("reader", STORE["lat"], STORE["lon"])
+    await shared.settled()
+    (message,) = await messages(shared, "reader")
+    done = await command("messages", "list", "--campaign", "listed", COLUMNS="40")
+    (_, line) = done.stdout.splitlines()
+    assert line.split()[:4] == [message["message_id"], "listed", "push", "accepted"]
+    name = "[the till] of a store with a long name " * 4
+    await command("keys", "create", "--role", "server", "--name", name.strip())
+    done = await command("keys", "list", COLUMNS="40")
+    assert re.search(rf"^[0-9a-f]{{12}}  {re.escape(name.strip())} +server ", done.stdout, re.MULTILINE)
+
+
 async def test_command_token(shared, command):
     """`token` prints a customer's token that the service takes, and no token for a name that cannot be."""
     done = await command("token", "--customer", "auth0|grace@example.org", "--ttl-s", "60")
@@ -150,7 +171,7 @@ async def test_command_config(command):
     assert "Traceback" not in done.stderr
 
 
-async def test_command_migrate(command):
+async def test_command_migrate(shared, command):
     """`migrate` on a database that is up to date is harmless and says so; an unreachable one is a sentence."""
     done = await command("migrate")
     assert (done.returncode, done.stderr) == (0, "")
@@ -161,6 +182,10 @@ async def test_command_migrate(command):
     assert "cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
     assert "s3cr3t" not in done.stderr
+    assert "Connection refused" in done.stderr
+    no_such = urlsplit(shared.app.settings.database_url)._replace(path="/nothing").geturl()
+    done = await command("migrate", GEOSERVICE_DATABASE_URL=no_such)
+    assert done.stderr == '✗ The database cannot be reached: database "nothing" does not exist.\n'
     done = await command("keys", "create", "--role", "ops", "--name", "x", GEOSERVICE_DATABASE_URL="")
     assert done.returncode == 1
     assert "start `geoservice serve` first" in done.stderr

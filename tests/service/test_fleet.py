@@ -156,6 +156,17 @@ async def test_a_port_that_is_taken_is_named(database_url, tmp_path, processes):
     assert done.stderr.splitlines()[-1] == f"✗ Port {port} cannot be used: Address already in use."
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+async def test_an_address_that_is_not_this_machines_is_named(database_url, tmp_path, host, processes):
+    """Whoever mistypes the address is told of the address, not of the port, alone and as a fleet."""
+    settings = environment(database_url, None, tmp_path, GEOSERVICE_CLOCK="system")
+    command = [sys.executable, "-m", "geoservice", "serve", "--host", host, "--port", "0", "--processes", processes]
+    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"✗ Address {host} cannot be used: ")
+
+
 async def test_a_fleet_counts_as_one_in_its_metrics(database_url, tmp_path):
     """Whichever process is scraped, /metrics adds up what all of them did."""
     async with fleet(database_url, tmp_path) as running:
