@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 from conftest import CAMPAIGN, NOON, Client
-from console_browser import check_accessible, go_to, in_every_look, keep_picture, open_console, settled
+from console_browser import DESKTOP, PHONE, check_accessible, go_to, in_every_look, keep_picture, open_console, settled
 from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -110,16 +110,50 @@ async def test_what_the_form_does_not_show_is_kept(shop, open_page):
 
 
 async def test_json_that_cannot_be_read_cannot_be_saved(shop, open_page):
-    """Half a JSON document is said to be that, and saving waits until it can be read again."""
-    page = await open_console(open_page, shop, "campaigns/dinner")
+    """Half a JSON document is said to be that, and saving waits until it can be read again.
+
+    What was wrong with the document before is not held against it.
+    """
+    page = await open_console(open_page, shop, "campaigns/dinner", complaints_meant=["422"])
     await page.get_by_role("button", name="JSON").click()
     box = page.get_by_label("The campaign as JSON")
     whole = await box.input_value()
+    await box.fill(whole.replace('"food"', "5"))
+    await page.get_by_text("must be a text").wait_for()
     await box.fill(whole[:-1])
+    await expect(page.get_by_text("must be a text")).to_have_count(0)
     assert await box.get_attribute("aria-invalid") == "true"
     assert await page.get_by_role("button", name="Save").is_disabled()
     await box.fill(whole.replace("Dinner", "Supper"))
     assert await page.get_by_role("button", name="Save").is_enabled()
+
+
+INSIDE = """texts => texts.every(text => {
+    const card = text.closest(".push-card, tr").getBoundingClientRect(), box = text.getBoundingClientRect();
+    return box.left >= card.left && box.right <= card.right;
+})"""
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_words_that_do_not_fit_stay_inside(shop, open_page, size):
+    """A long title, a word longer than the page and Arabic stay inside their cards, and Arabic runs from the right."""
+    long = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen"
+    content = {
+        "title": f"A message that is longer than a card is wide, of {long}",
+        "body": f"أحذية الجري قريبة منك {long}",
+    }
+    campaign = {**CAMPAIGN, "name": f"{long}, {long}", "state": "draft", "content": content}
+    await shop.ok("PUT", "/v1/campaigns/long", campaign, who=shop.ops)
+    page = await open_console(open_page, shop, "campaigns", size=size)
+    await page.get_by_role("link", name=f"{long}, {long}", exact=True).wait_for()
+    assert await page.locator(".campaign-name").evaluate_all(INSIDE)
+    await go_to(page, "campaigns/long")
+    await page.get_by_text("The service would take it as it is.").wait_for()
+    for way in ("At a glance", "Opened"):
+        await page.get_by_role("button", name=way).click()
+        assert await page.locator(".push-title, .push-body").evaluate_all(INSIDE), way
+    assert await page.locator(".push-body").first.evaluate("text => getComputedStyle(text).direction") == "rtl"
+    await keep_picture(page, f"campaign-long-words-{size['width']}")
 
 
 async def test_somebody_elses_change_is_not_overwritten_unseen(shop, open_page):

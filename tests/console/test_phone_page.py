@@ -255,6 +255,26 @@ async def test_without_a_connection_nothing_is_lost(demo, open_page):
     assert len((await request.value).post_data_json["pings"]) == 2
 
 
+async def test_what_could_not_be_saved_is_said_where_she_looks(demo, open_page):
+    """Without a connection no setting changes, and she sees that at once, at the top of the settings or far down."""
+    page = await go_on(open_page, demo, "ERR_INTERNET_DISCONNECTED")
+    await go_to(page, "Settings")
+    consent = page.get_by_role("switch", name="Use my location near stores")
+    await expect(consent).to_be_checked()
+    for what in ("**/v1/me/consents/*", "**/v1/me/preferences"):
+        await page.route(what, lambda route: route.abort("internetdisconnected"))
+    failure = page.get_by_text("The service does not answer")
+    await consent.click()
+    await expect(failure).to_be_in_viewport()
+    await expect(consent).to_be_checked()
+    await page.get_by_role("button", name="A week", exact=True).click()
+    await expect(failure).to_have_count(2)
+    await expect(failure.first).to_be_in_viewport()
+    await page.unroute("**/v1/me/preferences")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(failure).to_have_count(1)
+
+
 async def test_a_tab_keeps_its_phone_until_the_demo_knows_it_no_more(demo, open_page):
     """Loading the page again goes on with the same phone; with a token of yesterday's demo it begins with a new one."""
     page = await pick_up(open_page, demo, "401")

@@ -46,6 +46,7 @@ export function Text({ tools, path, label, hint, optional = false, counts, lines
             <textarea
               {...ties}
               rows={lines}
+              dir="auto"
               value={text}
               onInput={(event) => change(event.currentTarget.value)}
               onBlur={() => tools.touch(place)}
@@ -53,6 +54,7 @@ export function Text({ tools, path, label, hint, optional = false, counts, lines
           ) : (
             <input
               {...ties}
+              dir="auto"
               value={text}
               list={list ? options : undefined}
               onInput={(event) => change(event.currentTarget.value)}

@@ -30,6 +30,7 @@ export function Editor({ spec, onChange, id, onId, refused, onLooked, onReadable
   const [touched, setTouched] = useState<ReadonlySet<string>>(new Set());
   const tried = refused.length > 0;
   const [everything, setEverything] = useState(onId === undefined);
+  const [readable, setReadable] = useState(true);
   const form = useRef<HTMLDivElement>(null);
   useEffect(() => {
     if (tried) setEverything(true);
@@ -41,7 +42,9 @@ export function Editor({ spec, onChange, id, onId, refused, onLooked, onReadable
   const wrong = [...refused, ...looked.errors.filter(({ path }) => !refused.some((each) => each.path === path))];
   // A new campaign is full of holes: what she has not come to yet is not held against her.
   const shown = everything ? wrong : wrong.filter(({ path }) => [...touched].some((each) => isAt(path, each)));
-  const elsewhere = as === "json" ? shown : shown.filter(({ path }) => !SHOWN.some((place) => isAt(path, place)));
+  // What cannot be read was not looked at: what is known of it is about the text before.
+  const inJson = readable ? shown : [];
+  const elsewhere = as === "json" ? inJson : shown.filter(({ path }) => !SHOWN.some((place) => isAt(path, place)));
 
   return (
     <div class="editor">
@@ -76,7 +79,14 @@ export function Editor({ spec, onChange, id, onId, refused, onLooked, onReadable
             onJson={() => setAs("json")}
           />
         ) : (
-          <RawJson spec={spec} onChange={onChange} onReadable={onReadable} />
+          <RawJson
+            spec={spec}
+            onChange={onChange}
+            onReadable={(now) => {
+              setReadable(now);
+              onReadable(now);
+            }}
+          />
         )}
       </div>
       <aside class="editor-aside" aria-label="Preview">

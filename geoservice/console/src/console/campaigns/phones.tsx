@@ -50,8 +50,8 @@ export function Phones({ looked, stale }: { looked: Looked; stale: boolean }) {
           <span class="push-app">
             <AppMark /> Your app · now
           </span>
-          <strong class="push-title">{shown.title}</strong>
-          <span class="push-body">{shown.body}</span>
+          <strong class="push-title" dir="auto">{shown.title}</strong>
+          <span class="push-body" dir="auto">{shown.body}</span>
           {shown.image_url && open && <Picture url={shown.image_url} />}
         </div>
       </figure>
@@ -61,9 +61,9 @@ export function Phones({ looked, stale }: { looked: Looked; stale: boolean }) {
           <AppMark />
           <span class="push-texts">
             <span class="push-line">
-              <strong class="push-title">{shown.title}</strong> <span class="push-when">now</span>
+              <strong class="push-title" dir="auto">{shown.title}</strong> <span class="push-when">now</span>
             </span>
-            <span class="push-body">{shown.body}</span>
+            <span class="push-body" dir="auto">{shown.body}</span>
             {shown.image_url && open && <Picture url={shown.image_url} />}
           </span>
         </div>

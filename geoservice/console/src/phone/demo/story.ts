@@ -4,8 +4,8 @@ import { computed, signal } from "@preact/signals";
 export const STEPS = [
   ["allowed", "Say what the shop may do", "On the phone: switch on all three, and Running. Nothing is ticked for you."],
   ["looked", "Look at two pairs of running shoes", "In the shop tab. Buy neither."],
-  ["waited", "Let a week pass", "With the button under the time."],
-  ["pushed", "Walk past the store", "Play the walk, or drag the phone along the map. The push comes on its own."],
+  ["waited", "Let a week pass", "On the street, with the button under the time."],
+  ["pushed", "Walk past the store", "On the street: play the walk, or drag the phone along the map. The push comes on its own."],
   ["read", "Tap it, and read why you got it", "Say what you think of it, if you like."],
   ["bought", "Buy a pair", "In the shop tab."],
   ["silent", "Walk past again", "Another week later, if you like. Now there is silence, with its reason."],

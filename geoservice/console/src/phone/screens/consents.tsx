@@ -1,12 +1,13 @@
 /** What she allows: each purpose with why and benefit; taking it back is the same switch. */
 import { useEffect, useState } from "preact/hooks";
 import { counted } from "../../lib/format";
-import { Failure, Skeleton } from "../../lib/ui/parts";
+import { Skeleton } from "../../lib/ui/parts";
 import { answer, readConsents, type Consent, type ConsentChanged } from "../app/consents";
 import { happened } from "../demo/story";
 import { onHerClock, refreshMessages, type Phone } from "../state";
 import { Words } from "./onboarding";
 import { allowsTheFirst, NAMES } from "./purposes";
+import { Refused } from "./refused";
 import { Switch } from "./switch";
 
 export function Consents({ phone }: { phone: Phone }) {
@@ -50,7 +51,7 @@ export function Consents({ phone }: { phone: Phone }) {
       <p role="status" class="said">
         {said}
       </p>
-      {error !== undefined && <Failure error={error} />}
+      {error !== undefined && <Refused error={error} />}
     </section>
   );
 }

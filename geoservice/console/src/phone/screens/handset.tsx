@@ -96,8 +96,8 @@ function Notification({ push }: { push: Push }) {
         <span class="notification-app">
           <Icon name="place" /> {city.value?.retailer ?? NAME} · now
         </span>
-        <strong>{push.title}</strong>
-        <span>{push.body}</span>
+        <strong dir="auto">{push.title}</strong>
+        <span dir="auto">{push.body}</span>
       </button>
       <IconButton label="Wipe away" icon="close" onClick={() => dismiss(push.messageId)} />
     </article>

@@ -28,10 +28,10 @@ export function Inbox({ phone }: { phone: Phone }) {
           <li key={message.id}>
             <button type="button" class="letter" onClick={() => open(message.id)}>
               <span class="letter-head">
-                <strong>{message.title}</strong>
+                <strong dir="auto">{message.title}</strong>
                 {!isSaid(message, "opened") && <Badge tone="accent">new</Badge>}
               </span>
-              <span>{message.body}</span>
+              <span dir="auto">{message.body}</span>
               <time class="quiet small">{longMoment(message.at)}</time>
             </button>
           </li>
@@ -68,8 +68,8 @@ function Opened({ phone, message }: { phone: Phone; message: Message }) {
   return (
     <AppPage title="Message" back={() => (opened.value = undefined)}>
       <article class="message">
-        <h3>{message.title}</h3>
-        <p>{message.body}</p>
+        <h3 dir="auto">{message.title}</h3>
+        <p dir="auto">{message.body}</p>
         <p class="quiet small">{longMoment(message.at)}</p>
       </article>
       <section class="why" aria-labelledby="why">

@@ -1,12 +1,13 @@
 /** Her settings, all on one screen. Each change holds when the switch has moved. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Failure, Notice, Skeleton } from "../../lib/ui/parts";
+import { Notice, Skeleton } from "../../lib/ui/parts";
 import { change, isOvertaken, readAttention, readSettings, type Attention, type Change, type Settings } from "../app/settings";
 import { city, type Phone } from "../state";
 import { Consents } from "./consents";
 import { AppPage } from "./handset";
 import { Leaving } from "./leaving";
 import { Cap, Comfort, QuietHours, Snooze } from "./moderation";
+import { Refused } from "./refused";
 import { Switch } from "./switch";
 
 /** What every part of the screen works with. */
@@ -67,7 +68,7 @@ export function SettingsScreen({ phone }: { phone: Phone }) {
   const part = settings && attention && { settings, attention, save };
   return (
     <AppPage title="Settings">
-      {error !== undefined && <Failure error={error} retry={load} />}
+      {error !== undefined && <Refused error={error} retry={load} />}
       {overtaken && (
         <Notice tone="warning" title="Changed meanwhile">
           Another phone of yours was faster. This is how it stands now; change it again if you like.
