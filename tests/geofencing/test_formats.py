@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -307,3 +308,11 @@ def test_a_byte_order_mark_is_no_part_of_json(tmp_path: Path, name: str) -> None
     file = tmp_path / name
     file.write_bytes(codecs.BOM_UTF8 + orjson.dumps(outline(*OPEN, OPEN[0])))
     assert fence(check(read_files([file]), {})).geofence_id == "f"
+
+
+def test_a_large_file_that_is_no_table_costs_no_time():
+    """30 MB of short lines behind a quote that is never closed are refused within a moment, not line by line."""
+    started = time.thread_time()
+    read = read_csv(b'id,lat,lon\n"' + 15_000_000 * b"a\n")
+    assert time.thread_time() - started < 1
+    assert [(error.path, error.code) for error in read.errors] == [("line 2", "csv_malformed")]

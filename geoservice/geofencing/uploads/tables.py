@@ -55,10 +55,10 @@ def read_table(body: bytes) -> Table:
     try:
         text = _text(body)
         # Not `splitlines`, for which a name may hold line ends that are none in a file: vertical tabs, U+2028.
-        lines = _LINE.findall(text)
-        head = next((line for line in lines if line.strip()), "")
+        # One at a time: to find all of a large file's at once would hold up every thread for seconds.
+        head = next((line for line in _lines(text) if line.strip()), "")
         separator = max(_SEPARATORS, key=head.count)
-        records = _records(lines, separator)
+        records = _records(_lines(text), separator)
         _, columns = next(records, (1, []))
         names = _names(columns)
         return _rows(names, records, decimal_comma=separator == ";")
@@ -85,7 +85,11 @@ def _text(body: bytes) -> str:
     return text
 
 
-def _records(lines: list[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(text: str) -> Iterator[str]:
+    return (line[0] for line in _LINE.finditer(text))
+
+
+def _records(lines: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """The records that are not blank, with their first lines."""
     reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
