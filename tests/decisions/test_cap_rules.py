@@ -62,6 +62,10 @@ SCOPES = [
     (CapRule(CapScope.PRODUCT, 1, of="shoe", **WEEK), {"product_id": "shoe", "campaign_id": "shoes"}, True),
     (CapRule(CapScope.GLOBAL, 1, channel=Channel.INBOX, **WEEK), {"campaign_id": "x"}, False),
     (CapRule(CapScope.GLOBAL, 1, channel=Channel.PUSH, **WEEK), {"campaign_id": "x"}, True),
+    # A rule for one channel neither counts what went by another, nor holds for it.
+    (CapRule(CapScope.GLOBAL, 1, channel=Channel.PUSH, **WEEK), {"channel": Channel.INBOX}, False),
+    (CapRule(CapScope.GLOBAL, 1, channel=Channel.INBOX, **WEEK), {"channel": Channel.INBOX}, False),
+    (CapRule(CapScope.GLOBAL, 0, channel=Channel.INBOX, **WEEK), {}, False),
     # Zero means never, also for whoever has had nothing.
     (CapRule(CapScope.TOPIC, 0, of="sneakers", **WEEK), {}, True),
     (CapRule(CapScope.TOPIC, 0, of="hats", **WEEK), {}, False),

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoservice.decisions.attention import Told
 from geoservice.decisions.decide import Outcome, decide
 from geoservice.decisions.facts import CustomerFacts, QuietHours, RetailerDefaults, Slot
 from geoservice.decisions.limits import Usage, counts_at, slot_window_s
 from geoservice.decisions.quiet_hours import is_quiet, next_quiet_start, quiet_until
+from geoservice.decisions.reasons import Reason
 from geoservice.vocabulary import FREED, MessageState
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "UTC"]
@@ -100,6 +102,41 @@ def test_on_a_day_of_25_hours_the_calendar_day_holds_too(build):
     slot = build.slot(accepted_at=first, reserved_at=first, expires_at=first + timedelta(minutes=10))
     usage = Usage(build.facts(slots=(slot,)), ZoneInfo("Europe/Berlin"), at)
     assert (usage.rolling, usage.today) == (0, 1)
+
+
+def test_a_budget_of_one_a_day_holds_for_a_day_of_25_hours(build):
+    """Three messages that nobody answered leave one a day: not two on the day when the clocks go back."""
+    first = datetime(2025, 10, 25, 22, 0, tzinfo=UTC)  # midnight
+    at = first + timedelta(hours=24, minutes=5)  # 23:05 of the same day
+    slot = build.slot(accepted_at=first, reserved_at=first, expires_at=first + timedelta(minutes=10))
+    missed = tuple(Told(f"m{n}", at - n * DAY) for n in (2, 3, 4))
+    campaign = build.campaign(context={}, uses=[], content=PLAIN)
+    facts = build.facts(
+        transition=build.transition(at=at),
+        campaigns=(campaign,),
+        store=None,
+        slots=(slot,),
+        told=missed,
+        retailer=NO_OTHER_LIMITS,
+    )
+    assert decide(facts, at)[0].reason is Reason.ATTENTION_BUDGET
+
+
+OWN_LIMITS = [
+    # The retailer's gap is two hours, and its cooldown a week.
+    ({"min_gap_s": 3_600}, "other", timedelta(minutes=90), None),
+    ({"min_gap_s": 4 * 3_600}, "other", timedelta(hours=3), Reason.MIN_GAP),
+    ({"min_gap_s": 0}, "other", timedelta(0), None),
+    ({"cooldown_s": 3 * 86_400}, "shoes", 4 * DAY, None),
+    ({"cooldown_s": 14 * 86_400}, "shoes", 8 * DAY, Reason.CAMPAIGN_COOLDOWN),
+]
+
+
+@pytest.mark.parametrize(("limits", "of", "ago", "reason"), OWN_LIMITS)
+def test_a_campaigns_own_limits_replace_the_retailers(build, limits, of, ago, reason):
+    """Gap and cooldown of a campaign hold for it instead of the retailer's, whether they are longer or shorter."""
+    slots = (build.slot(ago, campaign_id=of),)
+    assert decide(build.facts(campaigns=(build.campaign(limits=limits),), slots=slots), build.at)[0].reason is reason
 
 
 CAPS = [

@@ -291,6 +291,21 @@ def test_a_message_that_would_come_after_the_offer_is_not_even_deferred(build):
     assert one(build, build.at, schedule={**week, "weekdays": ["sat"]}).outcome is Outcome.DEFER
 
 
+def test_what_is_not_about_being_there_keeps_for_hours(build):
+    """A message of days later may be decided within two hours of its time, and reach her phone within 23."""
+    week = {"schedule": {"send": "days_later", "days": 7}, "retailer": RetailerDefaults(quiet_hours=None)}
+    due = {"transition": build.transition(at=build.at - timedelta(days=7)), "waited": {"shoes": build.at}, **week}
+    assert one(build, build.at, **due).expires_at == build.at + timedelta(hours=23)
+    assert one(build, build.at + 119 * MIN, **due).outcome is Outcome.SEND
+    assert one(build, build.at + 120 * MIN, **due).reason is Reason.DEFERRED_TOO_LATE
+
+
+@pytest.mark.parametrize(("speed_mps", "reason"), [(7.0, None), (7.1, Reason.DRIVING)])
+def test_whoever_comes_faster_than_on_a_bicycle_drives(build, speed_mps, reason):
+    """Up to 7 m/s she may be on foot or on a bicycle."""
+    assert one(build, build.at, transition=build.transition(speed_mps=speed_mps)).reason is reason
+
+
 def test_days_are_those_of_the_zone_where_she_is(build):
     """At 14:00 on a Saturday in Berlin it is Sunday in Auckland."""
     sunday = {"schedule": {"weekdays": ["sun"]}}
