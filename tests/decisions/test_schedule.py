@@ -306,6 +306,16 @@ def test_whoever_comes_faster_than_on_a_bicycle_drives(build, speed_mps, reason)
     assert one(build, build.at, transition=build.transition(speed_mps=speed_mps)).reason is reason
 
 
+def test_driving_is_judged_by_when_she_came(build):
+    """A transition told late was in a car if she came in one; asked again later, it is over after three minutes."""
+    came = build.transition(at=build.at - 5 * MIN)
+    assert one(build, build.at, transition=came, fast_at=came.at).reason is Reason.DRIVING
+    waited = {"transition": build.transition(at=came.at, speed_mps=8.0), "waited": {"shoes": build.at}}
+    again = {"after_s": 300}, {"ask_again": ["moment"]}
+    assert one(build, build.at, **waited, trigger=again[0], schedule=again[1]).outcome is Outcome.SEND
+    assert one(build, build.at - 3 * MIN, **waited, trigger=again[0], schedule=again[1]).reason is Reason.DRIVING
+
+
 def test_days_are_those_of_the_zone_where_she_is(build):
     """At 14:00 on a Saturday in Berlin it is Sunday in Auckland."""
     sunday = {"schedule": {"weekdays": ["sun"]}}
