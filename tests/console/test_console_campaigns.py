@@ -147,6 +147,7 @@ async def test_words_that_do_not_fit_stay_inside(shop, open_page, size):
     page = await open_console(open_page, shop, "campaigns", size=size)
     await page.get_by_role("link", name=f"{long}, {long}", exact=True).wait_for()
     assert await page.locator(".campaign-name").evaluate_all(INSIDE)
+    await expect(page.get_by_role("link", name="New campaign")).to_be_in_viewport(ratio=1)
     await go_to(page, "campaigns/long")
     await page.get_by_text("The service would take it as it is.").wait_for()
     for way in ("At a glance", "Opened"):
