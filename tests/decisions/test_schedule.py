@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoservice.decisions.brakes import annoys
 from geoservice.decisions.campaigns import TriggerOn
 from geoservice.decisions.decide import Outcome, decide
 from geoservice.decisions.facts import CustomerFacts, GeofenceFacts, QuietHours, RetailerDefaults, StoreFacts
@@ -343,6 +344,21 @@ def test_a_ceiling_ramps_up_while_a_campaign_is_young(build, minutes, ceiling):
     assert young.ceiling(build.at + minutes * MIN) == ceiling
     assert build.campaign(limits={"hourly_ceiling": 100}).ceiling(build.at) == 100
     assert build.campaign().ceiling(build.at) is None
+
+
+@pytest.mark.parametrize(
+    ("delivered", "complaints", "pauses"), [(200, 4, True), (199, 199, False), (200, 3, False), (1_000, 20, True)]
+)
+def test_two_in_a_hundred_of_two_hundred_pause_a_campaign(delivered, complaints, pauses):
+    """From 200 delivered on, two complaints in a hundred are enough."""
+    assert annoys(delivered, complaints) is pauses
+
+
+def test_a_full_hour_stops_nobody_who_waits(build):
+    """The ceiling is of the hour in which the message would go out, not of the one in which she came."""
+    full = build.campaign(limits={"hourly_ceiling": 1}, trigger={"after_s": 3_600})
+    facts = build.facts(campaigns=(full,), sent_this_hour={"shoes": 1})
+    assert decide(facts, build.at)[0].outcome is Outcome.DEFER
 
 
 TRIGGERS = st.builds(

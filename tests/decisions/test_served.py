@@ -120,3 +120,18 @@ def test_a_purchase_does_not_end_an_interest_in_what_she_owns(build, context, bu
     events = (build.event(EventType.PURCHASED, build.looked_at),) if buys else ()
     facts = build.facts(campaigns=(campaign,), preferences=build.preferences(comfort_level=3), events=events)
     assert [decision.reason for decision in decide(facts, build.at)] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("limits", "told_by", "reason"),
+    [
+        ({}, "shoes", "same_product"),
+        ({"cooldown_s": 7 * 86_400}, "shoes", None),
+        ({"cooldown_s": 0}, "x", "same_product"),
+    ],
+)
+def test_only_a_campaign_with_its_own_cooldown_may_repeat_a_product_sooner(build, limits, told_by, reason):
+    """Eight days after she was told of the shoe: again by the campaign whose cooldown says so, and by no other."""
+    slots = (build.slot(8 * DAY, campaign_id=told_by, product_id="shoe"),)
+    facts = build.facts(campaigns=(build.campaign(limits=limits),), events=build.looks(), slots=slots)
+    assert [decision.reason for decision in decide(facts, build.at)] == [reason]

@@ -9,7 +9,7 @@ import pytest
 from geoservice.decisions.decide import decide
 from geoservice.decisions.facts import CustomerFacts, RetailerDefaults
 from geoservice.decisions.reasons import Reason
-from geoservice.vocabulary import Purpose
+from geoservice.vocabulary import Channel, Purpose
 
 # The use, whether it is personal, and the lowest comfort level that allows it.
 USES = [
@@ -41,6 +41,14 @@ def test_each_use_needs_consent_and_comfort(build, use, personal, lowest):
         level for level in (1, 2, 3) if reason(build, use, preferences=build.preferences(comfort_level=level)) is None
     ]
     assert allowed == list(range(lowest, 4))
+
+
+def test_the_inbox_needs_no_address(build):
+    """A phone that no push can reach shows the message in the app, if she switched that on."""
+    unreachable = CustomerFacts("Europe/Berlin", push_reachable=False)
+    inbox = build.preferences(channels={Channel.INBOX: True})
+    assert reason(build, "browse", customer=unreachable) is Reason.NO_PUSH_ADDRESS
+    assert reason(build, "browse", customer=unreachable, preferences=inbox) is None
 
 
 @pytest.mark.parametrize(("zone", "expected"), [("Europe/Berlin", None), ("Europe/London", Reason.AGE_UNDER_16)])
