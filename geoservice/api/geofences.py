@@ -13,7 +13,7 @@ from geoservice.api import schemas
 from geoservice.api.answers import geofences as answers
 from geoservice.api.problems import refuse_malformed
 from geoservice.api.routing import Call, Route, answer, tag
-from geoservice.errors import NotFound
+from geoservice.errors import NotFound, TooLarge
 from geoservice.geofencing.geofence import to_feature
 from geoservice.geofencing.uploads.csv_files import read_csv
 from geoservice.geofencing.uploads.documents import Document
@@ -25,6 +25,8 @@ from geoservice.workflows.directory import load_geofence, load_geofences
 OPS: Final = frozenset({Role.OPS})
 SLICED_FROM: Final = 256 * 1024
 """A body that is larger, in bytes, takes too long to be parsed at once."""
+FEATURES_MAX: Final = 1_000_000
+"""More than any retailer has, and each that is wrong costs half a kilobyte until all are checked."""
 
 
 async def import_geofences(call: Call) -> web.Response:
@@ -67,6 +69,8 @@ def _load_sliced(body: bytes) -> Any:
         features = _list.decode(members["features"])
     except (msgspec.DecodeError, RecursionError, KeyError):
         return _load(body)  # it is no collection; what is wrong with it is said as of a small one
+    if len(features) > FEATURES_MAX:
+        raise TooLarge(f"An upload holds at most {FEATURES_MAX:,} features.")
     parts = {name: _load(memoryview(raw)) for name, raw in members.items() if name != "features"}
     return parts | {"features": [_load(memoryview(raw)) for raw in features]}
 

@@ -41,6 +41,13 @@ async def test_ten_thousand_items_are_too_many(shared, path, name, item):
     refused(await shared.call("POST", path, body, who=shared.customer("eve")), 413)
 
 
+async def test_a_million_features_are_too_many(shared):
+    """An upload of more features than any retailer has is refused before they are looked at."""
+    body = b'{"type": "FeatureCollection", "features": [' + 1_000_000 * b"0," + b"0]}"
+    with soon():
+        refused(await post(shared, "/v1/geofences/import", body, shared.ops), 413)
+
+
 async def test_a_large_upload_is_legal(shared):
     """20,000 geofences in one upload are taken, and meanwhile others are answered."""
     await shared.ok(
