@@ -87,6 +87,7 @@ RANKS = [
     # Priority beats everything else.
     ({"priority": 1}, {"priority": 0}, "one"),
     ({"priority": 0}, {"priority": 1}, "two"),
+    ({"priority": 1}, {"context": {"interest": {"category": "socks", "events": ["carted"]}}}, "one"),
     # With the same priority, what she put in her basket is stronger than what she looked at.
     ({"context": {"interest": {"category": "socks", "events": ["carted"]}}}, {}, "one"),
     # With the same strength, the fresher interest wins.

@@ -91,6 +91,18 @@ def test_a_campaign_says_what_is_silent(build):
     assert (decision.reason, served.facts["silent_feeds"]) == ("feed_stale", {"till": heard_at})
 
 
+@pytest.mark.parametrize(
+    ("feed", "asks", "reason"),
+    [("shop", None, "feed_stale"), ("stock", "product", "feed_stale"), ("stock", None, None)],
+)
+def test_a_silent_feed_silences_who_relies_on_it(build, feed, asks, reason):
+    """Purchases are told by the web shop, too; stock counts for campaigns that ask for it."""
+    shop = ShopFacts(stock={("shoe", ""): 1}, feeds={feed: build.at - 2 * DAY})
+    campaign = build.campaign(in_stock=asks)
+    facts = build.facts(campaigns=(campaign,), events=build.looks(), shop=shop)
+    assert [decision.reason for decision in decide(facts, build.at)] == [reason]
+
+
 def test_stock_needs_an_interest(build):
     """Without an interest there is no product to look for; that is said once, at upload."""
     with pytest.raises(Invalid) as refused:
