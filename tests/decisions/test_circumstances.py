@@ -10,6 +10,7 @@ import pytest
 from geoservice.decisions.decide import Outcome, decide
 from geoservice.decisions.facts import CustomerFacts, StoreFacts, VisitFact
 from geoservice.decisions.reasons import Gate, Reason
+from geoservice.vocabulary import EventType
 
 DAY = timedelta(days=1)
 PLAIN = {"content": {"title": "Hello", "body": "We are open."}, "uses": ["visits", "profile", "loyalty"]}
@@ -113,6 +114,30 @@ SURELY = [
     ("wishlisted", False),
     ("declared", False),
 ]
+
+
+LADDER = [
+    ("purchased", "bought_with"),
+    ("reviewed", "bought_with"),
+    ("product_viewed", "viewed"),
+    ("searched", "viewed"),
+    ("carted", "carted"),
+    ("wishlisted", "wishlisted"),
+]
+SUREST_LAST = ["inferred", "bought_with", "viewed", "carted", "wishlisted", "declared"]
+
+
+@pytest.mark.parametrize(("did", "tells"), LADDER)
+def test_each_doing_tells_an_interest_so_surely(build, did, tells):
+    """A search counts as a look, a wish list nearly as her word, and what she owns tells only what goes with it."""
+    passes = []
+    for asked in SUREST_LAST:
+        interest = {"category": "running-shoes", "events": [did], "provenance": asked}
+        campaign = build.campaign(uses=["browse", "purchase"], context={"interest": interest})
+        events, at_ease = (build.event(EventType(did)),), build.preferences(comfort_level=3)
+        (decision,) = decide(build.facts(campaigns=(campaign,), events=events, preferences=at_ease), build.at)
+        passes += [asked] if decision.outcome is Outcome.SEND else []
+    assert passes == SUREST_LAST[: SUREST_LAST.index(tells) + 1]
 
 
 @pytest.mark.parametrize(("provenance", "holds"), SURELY)

@@ -229,6 +229,8 @@ def test_only_coming_in_asks_her_to_be_there(build, kind, reason):
     trigger = {"on": kind.value, "geofence_kind": "approach"}
     gone = {"transition": build.transition(kind=kind), "still_there": False}
     assert one(build, build.at, trigger=trigger, **gone).reason is reason
+    there = one(build, build.at, trigger=trigger, transition=gone["transition"])
+    assert there.until_left is (kind is TransitionKind.ENTER)
 
 
 HELD = [
