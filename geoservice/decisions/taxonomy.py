@@ -138,11 +138,12 @@ STEMS: Final[dict[Sensitivity, str]] = {
     Sensitivity.HEALTH: """
         health medic* medik* pharma* apothek* prescri* drug drugs cancer diabet* incontinen* inkontinen* mental
         depress* antidepress* asthma* hiv dementia alzheimer* psori* menopaus* orthop* wheelchair* rollstuhl*
-        disab* behinder* obes* chemotherap* insulin* krankheit* santé salud
+        disab* behinder* obes* chemotherap* insulin* krankheit* santé salud psychotherap* psychiatr* krebsvorsorge*
+        krebstherap*
     """,
     Sensitivity.PREGNANCY: """
         pregnan* schwanger* matern* mutterschaft* prenatal* ovulat* fertility infertil* ivf abort* abtreib*
-        grossesse embaraz* breastfeed*
+        grossesse embaraz* gravid* zwanger* umstandsmode* breastfeed*
     """,
     Sensitivity.FAITH: """
         faith religio* bible* quran* koran* torah* islam* muslim* jewish jüdisch* judais* catholic*
@@ -153,7 +154,7 @@ STEMS: Final[dict[Sensitivity, str]] = {
     """,
     Sensitivity.SEXUALITY: """
         sex sexual* erotic* erotik* condom* kondom* contracept* verhütung* sti lgbt* gay lesbian* transgender*
-        viagra*
+        viagra* vibrator*
     """,
     Sensitivity.POLITICS: """
         politic* politik* election* partei*

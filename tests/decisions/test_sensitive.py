@@ -66,6 +66,10 @@ TEXTS = [
     ("Everything for your compression stockings", "compression stocking"),
     ("Get out of DEBT", "debt"),
     ("Kondome im Angebot", "kondome"),
+    ("Ein Ratgeber zur Psychotherapie", "psychotherapie"),
+    ("Prodotti per la gravidanza", "gravidanza"),
+    ("Umstandsmode im Sale", "umstandsmode"),
+    ("Zwangerschapstest", "zwangerschapstest"),
 ]
 
 
