@@ -108,9 +108,8 @@ class Fleet:
         give_up_at_s = time.monotonic() + PORT_S
         while True:
             try:
-                with socket.socket(
-                    family
-                ) as alone:  # another fleet would share it, too, and each get half the requests
+                # Another fleet would share the port, too, and each get half the requests.
+                with socket.socket(family) as alone:
                     alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     alone.bind(address)
                 holder.bind(address)
