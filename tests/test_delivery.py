@@ -158,6 +158,23 @@ async def test_whoever_left_meanwhile_is_not_told_that_she_is_there(service):
     assert service.fcm.accepted == []
 
 
+async def test_a_geofence_that_is_removed_takes_what_waits_with_it(service):
+    """A message that waits when its geofence is removed is not sent, and the record says why."""
+    await ready(service, schedule={"send": "days_later", "days": 2})
+    await service.walk_in("ada")
+    assert [each["outcome"] for each in await service.decisions("ada")] == ["defer"]
+    await service.ok("DELETE", "/v1/geofences/harbour-approach", who=service.ops)
+    async with asyncio.timeout(60):
+        while service.app.directory.snapshot.fence("harbour-approach") is not None:
+            await asyncio.sleep(0.01)
+    await service.pass_time(days=2)
+    async with asyncio.timeout(60):
+        while len(found := await service.decisions("ada")) < 2:
+            await asyncio.sleep(0.02)
+    assert (found[-1]["outcome"], found[-1]["reason"]) == ("suppress", "geofence_gone")
+    assert service.fcm.accepted == []
+
+
 async def test_a_removed_geofence_ends_the_visit(service):
     """The fence is taken away around her: presence ends as removed, and so does the visit of the store."""
     await ready(service)

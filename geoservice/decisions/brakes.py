@@ -47,7 +47,9 @@ def _state_refusals(campaign: Campaign, facts: Facts) -> list[Reason]:
         refusals.append(Reason.CAMPAIGN_NOT_LIVE)
     if state is CampaignState.TEST and facts.customer.customer_id not in campaign.spec.test_customers:
         refusals.append(Reason.NOT_A_TEST_CUSTOMER)
-    if facts.waited and not campaign.listens_to(facts.transition, facts.geofence):
+    if not facts.geofence.in_force:
+        refusals.append(Reason.GEOFENCE_GONE)
+    elif facts.waited and not campaign.listens_to(facts.transition, facts.geofence):
         refusals.append(Reason.CAMPAIGN_CHANGED)
     return refusals
 

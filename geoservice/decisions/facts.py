@@ -115,6 +115,8 @@ class GeofenceFacts(Struct, frozen=True):
     store_id: str | None = None
     dwell_s: int | None = None
     """After how long inside a dwell is found."""
+    in_force: bool = True
+    """False for one that was removed, or whose time was over, while a message waited."""
 
 
 class ProductFacts(Struct, frozen=True):

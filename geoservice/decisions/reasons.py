@@ -35,6 +35,7 @@ class Reason(StrEnum):
     CAMPAIGN_NOT_LIVE = "campaign_not_live"
     NOT_A_TEST_CUSTOMER = "not_a_test_customer"
     CAMPAIGN_CHANGED = "campaign_changed"
+    GEOFENCE_GONE = "geofence_gone"
     CAMPAIGN_NOT_VALID_NOW = "campaign_not_valid_now"
     NOT_ON_THIS_DAY = "not_on_this_day"
     CAMPAIGN_CEILING = "campaign_ceiling"
@@ -111,6 +112,12 @@ REASONS: Final[dict[Reason, ReasonText]] = {
         "The campaign's trigger was changed while the message waited, and does not fit any more.",
         "This message is not being sent any more.",
         "A message that waits is decided with the campaign as it is when it is due.",
+    ),
+    Reason.GEOFENCE_GONE: ReasonText(
+        Gate.CAMPAIGN,
+        "The geofence was removed, or its validity ended, while the message waited.",
+        "This message is not being sent any more.",
+        "A message that waits is only about a geofence that is in force when it is due.",
     ),
     Reason.CAMPAIGN_NOT_VALID_NOW: ReasonText(
         Gate.CAMPAIGN,

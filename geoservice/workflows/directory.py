@@ -148,10 +148,10 @@ class Directory:
     async def _changed_catalogue(self, touched: Iterable[str], version: int) -> Catalogue:
         """Bring the catalogue up to date with what was touched, and with what begins or ends by itself."""
         at, catalogue = self._clock.now(), self.snapshot.catalogue
-        moved = {key for key, fence in self._bounded.items() if _is_in_force(fence, at) != (key in catalogue.index_of)}
+        moved = {key for key, fence in self._bounded.items() if is_in_force(fence, at) != (key in catalogue.index_of)}
         keys = sorted(moved.union(touched))
         gone = [key for key in keys if key in catalogue.index_of]
-        come = [fence for key in keys if (fence := self._fences.get(key)) is not None and _is_in_force(fence, at)]
+        come = [fence for key in keys if (fence := self._fences.get(key)) is not None and is_in_force(fence, at)]
         if catalogue.worn + len(gone) + len(come) > WORN_MOST:
             return await self._build(version)
         changed = await asyncio.to_thread(catalogue.with_changes, gone, come, version)
@@ -195,14 +195,15 @@ class Directory:
 
 
 def _indexed(fences: Mapping[str, Geofence], at: datetime, version: int, jurisdiction: str | None) -> Catalogue:
-    return Catalogue.build([each for each in fences.values() if _is_in_force(each, at)], version, jurisdiction)
+    return Catalogue.build([each for each in fences.values() if is_in_force(each, at)], version, jurisdiction)
 
 
 def _is_bounded(fence: Geofence) -> bool:
     return fence.valid_from is not None or fence.valid_until is not None
 
 
-def _is_in_force(fence: Geofence, at: datetime) -> bool:
+def is_in_force(fence: Geofence, at: datetime) -> bool:
+    """Whether the geofence's own validity holds."""
     return (fence.valid_from is None or fence.valid_from <= at) and (
         fence.valid_until is None or fence.valid_until > at
     )

@@ -21,15 +21,14 @@ import msgspec
 
 from geoservice.decisions.campaigns import Campaign
 from geoservice.decisions.decide import Decision, Outcome, Rank, decide
-from geoservice.decisions.facts import Facts, Slot
-from geoservice.geofencing.geofence import Geofence
+from geoservice.decisions.facts import Facts, GeofenceFacts, Slot
 from geoservice.geofencing.track import DeviceTrack
 from geoservice.storage.queries import Connection, Queries
 from geoservice.telemetry import tracing
 from geoservice.telemetry.metrics import UNDECIDED
 from geoservice.vocabulary import GeofenceKind, TransitionKind
 from geoservice.workflows.attention import note_visits
-from geoservice.workflows.directory import Snapshot, brought_up
+from geoservice.workflows.directory import Snapshot, as_fact, brought_up, is_in_force
 from geoservice.workflows.ids import fresh_ids
 from geoservice.workflows.known import Known, Row, facts_of, load, load_shops, transition_of
 from geoservice.workflows.reserving import Entry, campaign_of, slot_of, write_down
@@ -99,14 +98,12 @@ def _hear(undecided: Iterable[Row], snapshot: Snapshot) -> dict[tuple[str, str, 
     heard = {}
     for row in undecided:
         fence, waited = snapshot.fence(row["geofence_id"]), row["waited_for"]
-        if fence is None:
-            continue
-        if waited is None and row["kind"] not in snapshot.listeners.kinds:
-            continue
-        if waited is None:
-            campaigns = snapshot.listening(transition_of(row), fence, row["customer_id"])
-        else:
+        if waited is not None:
             campaigns = tuple(c for each in waited if (c := snapshot.campaigns.get(each)) is not None)
+        elif fence is None or row["kind"] not in snapshot.listeners.kinds:
+            continue
+        else:
+            campaigns = snapshot.listening(transition_of(row), fence, row["customer_id"])
         if campaigns:
             heard[_key(row)] = campaigns
     return heard
@@ -154,10 +151,11 @@ def _note(
     ledger: _Ledger,
 ) -> None:
     """Note the moment, if somebody listens to it."""
-    fence, campaigns, waited_for = snapshot.fence(row["geofence_id"]), heard.get(_key(row)), row["waited_for"]
-    if known is None or fence is None or campaigns is None or not _is_valid(fence, at):
+    campaigns, waited_for = heard.get(_key(row)), row["waited_for"]
+    geofence = _geofence(row["geofence_id"], snapshot, at)
+    if known is None or campaigns is None or (waited_for is None and not geofence.in_force):
         return
-    facts = facts_of(row, fence, known, campaigns, snapshot, visit_id)
+    facts = facts_of(row, geofence, known, campaigns, snapshot, visit_id)
     facts = msgspec.structs.replace(facts, still_there=visits.is_present(row))
     if waited_for is not None:
         facts = msgspec.structs.replace(
@@ -282,11 +280,12 @@ def _enter(decided: _Decided, slots: list[Slot], at: datetime, ledger: _Ledger) 
             ledger.sent[decision.campaign_id] += 1
 
 
-def _is_valid(fence: Geofence, at: datetime) -> bool:
-    """Whether the geofence's own validity holds; outside of it there is nothing to say about it."""
-    return (fence.valid_from is None or fence.valid_from <= at) and (
-        fence.valid_until is None or at < fence.valid_until
-    )
+def _geofence(geofence_id: str, snapshot: Snapshot, at: datetime) -> GeofenceFacts:
+    """What is known of a geofence; of one that is not there, or outside of its own validity, only that it is not."""
+    fence = snapshot.fence(geofence_id)
+    if fence is not None and is_in_force(fence, at):
+        return as_fact(fence)
+    return GeofenceFacts(geofence_id, geofence_id, GeofenceKind.APPROACH, in_force=False)
 
 
 def _all_of(heard: Heard) -> list[Campaign]:

@@ -16,6 +16,7 @@ from geoservice.decisions.facts import (
     ContextEvent,
     CustomerFacts,
     Facts,
+    GeofenceFacts,
     Preferences,
     ShopFacts,
     Slot,
@@ -23,7 +24,6 @@ from geoservice.decisions.facts import (
 )
 from geoservice.decisions.limits import slot_window_s
 from geoservice.decisions.schedule import HABIT_DAYS, Send
-from geoservice.geofencing.geofence import Geofence
 from geoservice.storage.queries import Connection, Queries
 from geoservice.vocabulary import (
     Channel,
@@ -36,7 +36,7 @@ from geoservice.vocabulary import (
     TransitionKind,
 )
 from geoservice.workflows.attention import load_told
-from geoservice.workflows.directory import Snapshot, as_fact
+from geoservice.workflows.directory import Snapshot
 from geoservice.workflows.languages import language_of
 from geoservice.workflows.products import load_shop
 
@@ -104,14 +104,14 @@ def visit_of(row: Row) -> VisitFact:
 
 def facts_of(
     row: Row,
-    fence: Geofence,
+    geofence: GeofenceFacts,
     known: Known,
     campaigns: tuple[Campaign, ...],
     snapshot: Snapshot,
     visit_id: str | None,
 ) -> Facts:
     """Put together what a decision may know, but for slots and what waiting adds."""
-    store = snapshot.stores.get(fence.store_id) if fence.store_id else None
+    store = snapshot.stores.get(geofence.store_id) if geofence.store_id else None
     zones = (
         known.preferences.timezone,
         known.row["timezone"],
@@ -121,7 +121,7 @@ def facts_of(
     locale = known.row["locale"] or row["device_locale"]
     return Facts(
         transition=transition_of(row),
-        geofence=as_fact(fence),
+        geofence=geofence,
         store=store.facts if store else None,
         visit_id=visit_id,
         customer=CustomerFacts(
@@ -143,7 +143,7 @@ def facts_of(
         campaigns=campaigns,
         retailer=snapshot.retailer,
         sentences=language_of(locale).sentences,
-        shop=known.shops.get(fence.store_id, ShopFacts()),
+        shop=known.shops.get(geofence.store_id, ShopFacts()),
         fast_at=row["fast_at"],
         visits=tuple(known.visits),
         doings=tuple(known.doings),

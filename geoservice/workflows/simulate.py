@@ -285,7 +285,7 @@ class _Replay:
         ]
         known = self._known(history, at)
         snapshot_then = replace(self.snapshot, retailer=self._policy(at))
-        facts = facts_of(row, fence, known, (self.candidate, *rivals), snapshot_then, row["visit_id"])
+        facts = facts_of(row, as_fact(fence), known, (self.candidate, *rivals), snapshot_then, row["visit_id"])
         products = {event.product_id for event in known.events if event.product_id is not None}
         facts = msgspec.structs.replace(
             facts,

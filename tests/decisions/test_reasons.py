@@ -13,6 +13,7 @@ from geoservice.decisions.decide import decide
 from geoservice.decisions.experiments import lot_of, pseudonym
 from geoservice.decisions.facts import (
     CustomerFacts,
+    GeofenceFacts,
     ProductFacts,
     QuietHours,
     RetailerDefaults,
@@ -21,7 +22,7 @@ from geoservice.decisions.facts import (
 )
 from geoservice.decisions.policy import CapRule, CapScope
 from geoservice.decisions.reasons import REASONS, Reason
-from geoservice.vocabulary import Channel, EventType, MessageEvent, MessageState, OsPermission, Purpose
+from geoservice.vocabulary import Channel, EventType, GeofenceKind, MessageEvent, MessageState, OsPermission, Purpose
 
 S = timedelta(seconds=1)
 MIN = timedelta(minutes=1)
@@ -206,6 +207,8 @@ A_WEEK = CapRule(CapScope.STORE, 1, within_s=7 * 86_400)
 SPECIFIC = {"content": {"title": "At {{ store.name }}", "body": "Hello"}}
 PLAIN = {"content": {"title": "Hello", "body": "Come in"}}
 
+GONE = GeofenceFacts("f1", "f1", GeofenceKind.APPROACH, in_force=False)
+
 CASES = {
     # A paused campaign says nothing, and says so; a live one speaks.
     Reason.CAMPAIGN_NOT_LIVE: (campaign(state="paused"), campaign(state="live")),
@@ -215,6 +218,11 @@ CASES = {
     Reason.CAMPAIGN_CHANGED: (
         waited(MIN, trigger={"on": "exit", "after_s": 60}),
         waited(MIN, trigger={"after_s": 60}),
+    ),
+    # What it is about has to be there still.
+    Reason.GEOFENCE_GONE: (
+        lambda b: msgspec.structs.replace(waited(MIN)(b), geofence=GONE),
+        lambda b: msgspec.structs.replace(waited(MIN)(b), geofence=msgspec.structs.replace(GONE, in_force=True)),
     ),
     # The end of the validity is not part of it; its beginning is.
     Reason.CAMPAIGN_NOT_VALID_NOW: (
