@@ -38,6 +38,9 @@ async def post_preview(call: Call) -> web.Response:
     store = snapshot.stores.get(fence.store_id) if fence is not None and fence.store_id is not None else None
     values = sample_values(campaign, as_fact(fence) if fence else None, store.name if store else None, at)
     warnings = [] if fence is not None else [_HEARS_NOTHING]
+    if campaign.delicate:
+        named = " and ".join(sorted(campaign.delicate))
+        warnings.append(ErrorPlace("context", "delicate", f"{named}: speaks only to those who declared it"))
     return answer(
         {
             "previews": to_jsonable(list(previews(campaign, values, at, lambda tag: language_of(tag).sentences))),

@@ -88,6 +88,14 @@ async def test_a_preview_warns_of_a_trigger_that_hears_nothing(served):
     assert [(each["path"], each["code"]) for each in answer.body["warnings"]] == [("trigger", "hears_nothing")]
 
 
+async def test_a_preview_warns_of_a_delicate_category(served):
+    """Looks at maternity never drive a message, so a campaign about them reaches only who declared the interest."""
+    answer = await preview(served, context={"interest": {"category": "maternity"}})
+    (warning,) = answer.body["warnings"]
+    assert (warning["path"], warning["code"]) == ("context", "delicate")
+    assert "maternity" in warning["message"]
+
+
 async def test_a_preview_refuses_as_saving_would_and_stores_nothing(served):
     """All that is wrong is said at once, by path, in the same words, and there is no campaign afterwards."""
     wrong = {"uses": [], "content": {"title": "", "body": "{{ store.nme }}"}}
