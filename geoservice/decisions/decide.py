@@ -136,10 +136,10 @@ def _judged(shared: Shared, campaign: Campaign) -> _Verdict:
             written = rendered(texts, texts.read(grounds.values)) if grounds.evidence.holds else _NOT_RENDERED
             blocks, payload = (*blocks, written.checked), written.payload
             refused = refused or written.checked.refused
+        until = held_until(campaign.pace, shared.facts, shared.zone, shared.at) if refused in QUIET else None
     except Exception as error:  # noqa: BLE001  one campaign's failure must not silence the others
         return _Verdict(campaign, (), _broken(campaign, (), error))
     if refused is not None:
-        until = held_until(campaign.pace, shared.facts, shared.zone, shared.at) if refused in QUIET else None
         outcome = Outcome.SUPPRESS if until is None else Outcome.DEFER
         return _Verdict(campaign, blocks, _decision(campaign, outcome, refused, blocks, until=until))
     if when.waits:

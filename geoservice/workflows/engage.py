@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -152,17 +152,16 @@ def _note(
 ) -> None:
     """Note the moment, if somebody listens to it."""
     campaigns, waited_for = heard.get(_key(row)), row["waited_for"]
-    geofence = _geofence(row["geofence_id"], snapshot, at)
-    if known is None or campaigns is None or (waited_for is None and not geofence.in_force):
+    if known is None or campaigns is None:
         return
-    facts = facts_of(row, geofence, known, campaigns, snapshot, visit_id)
-    facts = msgspec.structs.replace(facts, still_there=visits.is_present(row))
+    geofence = _geofence(row["geofence_id"], snapshot, at)
+    if waited_for is None and not geofence.in_force:
+        return
+    now: dict[str, Any] = {"still_there": visits.is_present(row)}
     if waited_for is not None:
-        facts = msgspec.structs.replace(
-            facts,
-            waited={each: datetime.fromisoformat(due_at) for each, due_at in waited_for.items()},
-            fast_at=_newest_fast_at(row),
-        )
+        now["waited"] = {each: datetime.fromisoformat(due_at) for each, due_at in waited_for.items()}
+        now["fast_at"] = _newest_fast_at(row)
+    facts = msgspec.structs.replace(facts_of(row, geofence, known, campaigns, snapshot, visit_id), **now)
     ledger.moments.setdefault(row["customer_id"], []).append(_Moment(row, facts))
 
 
